@@ -1,0 +1,1 @@
+"""Load eBPF objects and stream their typed events."""
