@@ -1,0 +1,54 @@
+"""What a test needs beyond Python: a kernel feature, a privilege, a program.
+
+A test that needs something says so in its first line. Where it is missing the test is skipped with
+a reason that begins with "needs", and the end of the run counts the skips by reason.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from bpfstream.kernel.features import Feature
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+
+
+def require(*features: Feature) -> None:
+    """Skips the test where a probe of the running kernel says that it lacks a feature."""
+    from bpfstream.kernel.features import supports
+
+    for feature in features:
+        if not supports(feature):
+            pytest.skip(f"needs {feature.text} (Linux {feature.since})")
+
+
+def require_root() -> None:
+    """Skips the test where it does not run as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+def require_program(name: str, *, package: str = "") -> Path:
+    """The path of an installed program; skips the test where it is missing.
+
+    Args:
+        name: The program, such as ``"clang"``.
+        package: The Debian package that has it, when its name differs.
+    """
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"needs the program {name} (Debian package {package or name})")
+    return Path(found)
+
+
+def program_path(name: str) -> Path:
+    """The compiled BPF object ``tests/programs/NAME.bpf.o``, which `make bpf` builds."""
+    path = PROGRAMS / f"{name}.bpf.o"
+    assert path.exists(), f"{path.name} is not built: make bpf"
+    return path
