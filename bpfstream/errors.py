@@ -239,18 +239,35 @@ class DecodeError(StreamError):
     """A record can't be decoded as its type. Nothing is lost: `record` has its bytes.
 
     Attributes:
+        reason: What is wrong with the record.
         type_name: The type that it should have been.
         record: The record's bytes.
-        position: The ring position of the record.
+        position: The ring position of the record; None outside of a ring.
     """
 
-    def __init__(self, message: str, *, type_name: str, record: bytes, position: int) -> None:
-        super().__init__(
-            f"{type_name}: {message} (record of {len(record)} bytes at ring position {position})"
-        )
+    def __init__(
+        self, reason: str, *, type_name: str, record: bytes, position: int | None = None
+    ) -> None:
+        where = f" at ring position {position}" if position is not None else ""
+        super().__init__(f"{type_name}: {reason} (record of {len(record)} bytes{where})")
+        self.reason = reason
         self.type_name = type_name
         self.record = record
         self.position = position
+
+
+class EncodeError(StreamError):
+    """A Python value can't be stored as the C type that it was given for.
+
+    Attributes:
+        field: The path of the field that does not fit, or empty when it is the whole value.
+        type_name: The C type: ``"u32"``, ``"struct key"``.
+    """
+
+    def __init__(self, reason: str, *, type_name: str, field: str = "") -> None:
+        super().__init__(f"{type_name}{f' field {field!r}' if field else ''}: {reason}")
+        self.field = field
+        self.type_name = type_name
 
 
 class SchemaError(StreamError):

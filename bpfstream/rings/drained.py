@@ -1,0 +1,49 @@
+"""What one drain took off a ring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from bpfstream.errors import DecodeError
+
+T = TypeVar("T")
+
+Decode = Callable[[memoryview, int, int], T]
+"""``decode(buffer, offset, length)``: a record's value, from ``buffer[offset : offset + length]``.
+
+What it returns must not refer to the buffer: the ring's space is handed back to the kernel after
+the drain. A record that can't be decoded is a `DecodeError`.
+"""
+
+
+class Drained(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """What one drain took off a ring.
+
+    Attributes:
+        records: The decoded records, in ring order.
+        discarded: Records that the program reserved and then discarded.
+        lost: Records that the kernel says it dropped, or cut (perf buffers only: a ring buffer
+            says nothing).
+        more: Draining again at once finds something: the limit was reached, or a record that is
+            bad follows.
+    """
+
+    records: list[T]
+    discarded: int
+    lost: int
+    more: bool
+
+
+def copy_record(buffer: memoryview, offset: int, length: int) -> bytes:
+    """The `Decode` of a ring whose records have no known type: the bytes themselves."""
+    return buffer[offset : offset + length].tobytes()
+
+
+def at_position(error: DecodeError, position: int) -> DecodeError:
+    """The same error, with the ring position that the decoder could not know."""
+    return DecodeError(
+        error.reason, type_name=error.type_name, record=error.record, position=position
+    )
