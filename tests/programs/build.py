@@ -11,6 +11,7 @@ paths, and what only a debugger reads is stripped.
 
 import hashlib
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = Path(__file__).with_name("manifest.json")
 INCLUDE = ROOT / "bpfstream" / "include"
+TARGET_ARCHITECTURES = {"x86_64": "x86", "aarch64": "arm64", "s390x": "s390"}
 LIBBPF_VERSION_HEADER = Path("/usr/include/bpf/libbpf_version.h")
 
 
@@ -41,7 +43,7 @@ def toolchain() -> str | None:
         return None
     clang = subprocess.run(["clang", "--version"], check=True, capture_output=True, text=True)
     numbers = re.findall(r"VERSION (\d+)", LIBBPF_VERSION_HEADER.read_text())
-    return f"{clang.stdout.splitlines()[0]}, libbpf {'.'.join(numbers)}"
+    return f"{clang.stdout.splitlines()[0]}, libbpf {'.'.join(numbers)}, {platform.machine()}"
 
 
 def inputs_of(source: Path) -> Iterator[Path]:
@@ -66,6 +68,8 @@ def compile_object(source: Path, output: Path) -> None:
         *("clang", "-target", "bpf", "-g", "-O2", "-Wall", "-Werror"),
         *("-fdebug-compilation-dir=.", f"-ffile-prefix-map={upwards / include}={include}"),
         *("-I", str(upwards / include)),
+        # For kprobes, which read their arguments from the registers of one architecture.
+        f"-D__TARGET_ARCH_{TARGET_ARCHITECTURES[platform.machine()]}",
         # <asm/types.h>, which <linux/bpf.h> includes, is in a folder that only the host's target
         # searches; after all others, so that nothing else of the host is taken.
         *("-idirafter", f"/usr/include/{sysconfig.get_config_var('MULTIARCH')}"),
