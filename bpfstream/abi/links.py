@@ -22,3 +22,15 @@ class LinkType(IntEnum):
     NETKIT = 13
     SOCKMAP = 14
     TRACING_MULTI = 15
+
+
+class PerfLinkType(IntEnum):
+    """``enum bpf_perf_event_type``: what a perf link hangs on."""
+
+    UNSPEC = 0
+    UPROBE = 1
+    URETPROBE = 2
+    KPROBE = 3
+    KRETPROBE = 4
+    TRACEPOINT = 5
+    EVENT = 6
