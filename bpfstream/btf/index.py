@@ -1,0 +1,148 @@
+"""Where the types of a BTF lie and which bear a name, with no object for any of them."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TypeAlias
+
+from bpfstream.abi.btf import KIND_MASK, KIND_SHIFT, TRAILER_WORDS, TYPE_WORDS, VLEN_MASK
+from bpfstream.btf.names import essential_name
+from bpfstream.btf.strings import StringTable
+
+Words: TypeAlias = "memoryview | array[int]"
+"""The type section as 32-bit words in the machine's own byte order."""
+
+_NAME_OFFSET = struct.Struct(">I")
+_FEW = 8
+
+
+class UnknownKindError(Exception):
+    """A record's length can't be told; `args[0]` is its kind."""
+
+
+class _RecordWords(dict[int, int]):
+    """From a record's info word to its length in words.
+
+    Equal info words mean equal lengths, and the kernel's 126,000 types have some 300 different
+    ones: a dict look-up is the fastest step there is in Python.
+    """
+
+    def __init__(self, trailers: Mapping[int, tuple[int, int]]) -> None:
+        super().__init__()
+        self._trailers = trailers
+
+    def __missing__(self, info: int) -> int:
+        kind = info >> KIND_SHIFT & KIND_MASK
+        if kind not in self._trailers:
+            raise UnknownKindError(kind)
+        once, each = self._trailers[kind]
+        words = self[info] = TYPE_WORDS + once + each * (info & VLEN_MASK)
+        return words
+
+
+class TruncatedTypesError(Exception):
+    """The last record goes on past the end of the section; `args[0]` is the word it begins at."""
+
+
+def locate_types(words: Words, more_kinds: Mapping[int, tuple[int, int]]) -> array[int]:
+    """The word at which each type begins.
+
+    Args:
+        words: The type section.
+        more_kinds: Trailers, as in `TRAILER_WORDS`, of kinds that are not known here.
+
+    Raises:
+        UnknownKindError: A kind is neither known nor in `more_kinds`.
+        TruncatedTypesError: The last record is cut off.
+    """
+    record_words = _RecordWords({**more_kinds, **TRAILER_WORDS})
+    starts = array("I")
+    append = starts.append
+    word, end = 0, len(words)
+    try:
+        while word < end:
+            append(word)
+            word += record_words[words[word + 1]]
+    except (IndexError, UnknownKindError) as error:
+        if isinstance(error, UnknownKindError):
+            error.args = (*error.args, starts[-1])
+            raise
+        raise TruncatedTypesError(starts[-1]) from None
+    if word != end:
+        raise TruncatedTypesError(starts[-1])
+    return starts
+
+
+class NameIndex:
+    """Finds the types that bear a name, counted from 0.
+
+    The name's places in the string table are searched first, then those among the types' name
+    offsets: both are runs of bytes, searched at memory speed. A dict of all names would take
+    several times the time to build and the memory of all strings.
+    """
+
+    def __init__(self, words: Words, starts: array[int], strings: StringTable) -> None:
+        self._words = words
+        self._starts = starts
+        self._strings = strings
+
+    @cached_property
+    def _offsets(self) -> array[int]:
+        """The name offset of each type."""
+        return array("I", map(self._words.__getitem__, self._starts))
+
+    @cached_property
+    def _offset_bytes(self) -> bytes:
+        """The same, big-endian: `bytes.find` compares the last byte first, and that one varies."""
+        offsets = array("I", self._offsets)
+        if sys.byteorder == "little":
+            offsets.byteswap()
+        return offsets.tobytes()
+
+    @cached_property
+    def _tails_are_shared(self) -> bool:
+        """Some type's name is the end of a longer string."""
+        return any(map(self._strings.is_inside, set(self._offsets)))
+
+    def named(self, name: str) -> list[int]:
+        """The types of exactly this name, ascending."""
+        return self._types_at(self._places(name))
+
+    def essentially_named(self, name: str) -> list[int]:
+        """The types whose name without its flavour is this, ascending."""
+        places = set(self._strings.flavoured_places(name))
+        if essential_name(name) == name:
+            places.update(self._places(name))
+        return self._types_at(places)
+
+    def _places(self, name: str) -> set[int]:
+        """The offsets that a type of this name may have.
+
+        Producers store a string once (pahole and bpftool by libbpf's strset, LLVM by its own
+        table), so in a table as large as a kernel's the search ends at the first; what stands
+        there only as another's end is looked for when nothing else is found. In a small table
+        every place counts.
+        """
+        if not self._strings.is_small:
+            if (offset := self._strings.offset_of(name)) is not None:
+                return {offset}
+            if not self._tails_are_shared:
+                return set()
+        return set(self._strings.places(name))
+
+    def _types_at(self, places: set[int]) -> list[int]:
+        if len(places) > _FEW:
+            return [number for number, offset in enumerate(self._offsets) if offset in places]
+        return sorted(number for place in places for number in self._types_of(place))
+
+    def _types_of(self, place: int) -> Iterator[int]:
+        wanted = _NAME_OFFSET.pack(place)
+        found = self._offset_bytes.find(wanted)
+        while found >= 0:
+            if found % 4 == 0:
+                yield found // 4
+            found = self._offset_bytes.find(wanted, found + 1)

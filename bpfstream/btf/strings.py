@@ -1,0 +1,133 @@
+"""The string table of BTF, searched as it is: it is never split into one object a string."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from functools import cached_property
+
+from bpfstream.btf.header import SECTION
+from bpfstream.btf.names import FLAVOUR_SEPARATOR
+from bpfstream.errors import BtfError
+
+EXHAUSTIVE_SEARCH_LIMIT = 1 << 18
+"""Bytes up to which a table is searched to its end, see `StringTable.places`."""
+
+
+def encode_name(name: str) -> bytes:
+    """A name as it stands in a table, without the NUL."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+class StringTable:
+    """NUL-terminated strings, named by their byte offset; those of split BTF go on after its base.
+
+    Bytes that are not UTF-8 become lone surrogates (PEP 383), so that any name can be shown, and
+    looked up again.
+    """
+
+    def __init__(
+        self,
+        data: bytes | memoryview | mmap.mmap,
+        start: int,
+        end: int,
+        base: StringTable | None = None,
+    ) -> None:
+        """A table in `data[start:end]`. Bytes are searched in place, anything else is copied.
+
+        Raises:
+            BtfError: The table does not end with NUL, or offset 0 is not the empty string.
+        """
+        if (base is None or end > start) and (end == start or data[end - 1] != 0):
+            raise BtfError("BTF strings do not end with NUL", section=SECTION, offset=end)
+        if base is None and data[start] != 0:
+            raise BtfError("BTF strings do not begin with NUL", section=SECTION, offset=start)
+        self.base = base
+        self.first: int = base.end if base is not None else 0
+        self.end: int = self.first + end - start
+        self._file_offset = start
+        self._text, self._start = (
+            (data, start) if isinstance(data, bytes) else (bytes(data[start:end]), 0)
+        )
+        self._end = self._start + end - start
+
+    def get(self, offset: int) -> str:
+        """The string at `offset`, which may lie inside a longer one.
+
+        Raises:
+            BtfError: The offset is outside of the table.
+        """
+        if offset < self.first and self.base is not None:
+            return self.base.get(offset)
+        if not self.first <= offset < self.end:
+            raise BtfError(f"string offset {offset} of {self.end}", section=SECTION)
+        begin = self._start + offset - self.first
+        return self._text[begin : self._text.index(0, begin)].decode("utf-8", "surrogateescape")
+
+    def is_inside(self, offset: int) -> bool:
+        """The string at this offset is the end of a longer one."""
+        if offset < self.first and self.base is not None:
+            return self.base.is_inside(offset)
+        return (
+            self.first < offset < self.end
+            and self._text[self._start + offset - self.first - 1] != 0
+        )
+
+    def raw(self) -> bytes:
+        """The bytes of this table, without its base."""
+        return self._text[self._start : self._end]
+
+    @property
+    def is_small(self) -> bool:
+        """A search for every place of a string costs next to nothing."""
+        return self._end - self._start <= EXHAUSTIVE_SEARCH_LIMIT
+
+    def offset_of(self, name: str) -> int | None:
+        """Where `name` stands whole, in the base first; None if it does not."""
+        if self.base is not None and (found := self.base.offset_of(name)) is not None:
+            return found
+        if not name:
+            return 0 if self.base is None else None
+        wanted = encode_name(name) + b"\0"
+        if wanted.index(0) < len(wanted) - 1:
+            return None
+        if self._text.startswith(wanted, self._start, self._end):
+            return self.first
+        found = self._text.find(b"\0" + wanted, self._start, self._end)
+        return found + 1 - self._start + self.first if found >= 0 else None
+
+    def places(self, name: str) -> Iterator[int]:
+        """Every offset, the base's first, at which `name` stands, also as a longer one's end."""
+        if self.base is not None:
+            yield from self.base.places(name)
+        wanted = encode_name(name) + b"\0"
+        if not name or wanted.index(0) < len(wanted) - 1:
+            return
+        place = self._text.find(wanted, self._start, self._end)
+        while place >= 0:
+            yield place - self._start + self.first
+            place = self._text.find(wanted, place + 1, self._end)
+
+    @cached_property
+    def _flavour_cuts(self) -> tuple[int, ...]:
+        """Where the essential names of those strings end that have a flavour."""
+        separator = FLAVOUR_SEPARATOR.encode()
+        cuts: list[int] = []
+        cut = self._text.find(separator, self._start, self._end)
+        while cut >= 0:
+            before, after = self._text[cut - 1 : cut], self._text[cut + 3 : cut + 4]
+            if before not in b"_\0" and after not in b"_\0":
+                if cuts and self._text.find(b"\0", cuts[-1], cut) < 0:
+                    cuts.pop()  # of one string the last separator counts
+                cuts.append(cut)
+            cut = self._text.find(separator, cut + 1, self._end)
+        return tuple(cuts)
+
+    def flavoured_places(self, name: str) -> Iterator[int]:
+        """Every offset, the base's first, at which `name` stands with a flavour."""
+        if self.base is not None:
+            yield from self.base.flavoured_places(name)
+        wanted = encode_name(name)
+        for cut in self._flavour_cuts:
+            if wanted and self._text.endswith(wanted, self._start, cut):
+                yield cut - len(wanted) - self._start + self.first
