@@ -1,0 +1,60 @@
+# Each target sets up what it needs: a virtual environment in .venv, and with root the system packages.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := bpfstream tests examples
+
+# What tests of the running kernel use, and what boots guests
+TEST_PACKAGES := clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libbpf-tools bpftool \
+	iproute2 util-linux
+GUEST_PACKAGES := $(TEST_PACKAGES) qemu-system-x86 busybox-static kmod xz-utils zstd
+
+# What `make test-guests` boots: Debian suites, or folders with an unpacked kernel package
+GUESTS := bullseye bookworm bookworm-backports
+PYTEST_ARGS :=
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format test-guests bpf clean
+
+help:
+	@echo "make demo         see typed events from the kernel (root)"
+	@echo "make test         all tests; those that need the running kernel with root only"
+	@echo "make check        formatting, lint, types, import rules"
+	@echo "make test-guests  the kernel tests in guests of other kernels (root)"
+	@echo "make bpf          compile the BPF programs of tests and examples anew"
+	@echo "make clean        remove what the other targets made"
+
+demo: $(READY)
+	@$(BIN)/python examples/demo.py
+
+test: $(READY)
+	@tools/install-packages.sh $(TEST_PACKAGES)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY)
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+test-guests: $(READY)
+	@tools/install-packages.sh $(GUEST_PACKAGES)
+	@# a part of qemu-system-common until QEMU 7.2, a package of its own since
+	@test -x /usr/lib/qemu/virtiofsd || tools/install-packages.sh virtiofsd
+	@$(BIN)/python tests/guests/run.py $(GUESTS)
+
+bpf: $(READY)
+	@tools/install-packages.sh $(TEST_PACKAGES)
+	@$(BIN)/python tests/programs/build.py
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml tools/make-venv.sh
+	@tools/make-venv.sh $(VENV)
+	@touch $@
