@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 
 from bpfstream.btf.header import SECTION
@@ -64,14 +64,12 @@ class StringTable:
         begin = self._start + offset - self.first
         return self._text[begin : self._text.index(0, begin)].decode("utf-8", "surrogateescape")
 
-    def is_inside(self, offset: int) -> bool:
-        """The string at this offset is the end of a longer one."""
-        if offset < self.first and self.base is not None:
-            return self.base.is_inside(offset)
-        return (
-            self.first < offset < self.end
-            and self._text[self._start + offset - self.first - 1] != 0
-        )
+    def has_inside(self, offsets: Collection[int]) -> bool:
+        """Some of these offsets lie inside a string rather than at its start."""
+        text, first, end = self._text, self.first, self.end
+        before = self._start - first - 1
+        own = [text[before + offset] for offset in offsets if first < offset < end]
+        return any(own) or (self.base is not None and self.base.has_inside(offsets))
 
     def raw(self) -> bytes:
         """The bytes of this table, without its base."""
