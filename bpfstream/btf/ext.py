@@ -154,13 +154,13 @@ class _Parser:
         )
 
     def infos(self, field: int, header_size: int, minimum: int) -> dict[str, InfoSection]:
-        infos: dict[str, InfoSection] = {}
+        parts: dict[tuple[str, int], list[memoryview]] = {}
         for section, size, start, end in self.sections(field, header_size, minimum):
-            records = bytes(self.data[start:end])
-            if section in infos:
-                records = infos[section].records + records
-            infos[section] = InfoSection(section, size, records)
-        return infos
+            parts.setdefault((section, size), []).append(self.data[start:end])
+        return {
+            section: InfoSection(section, size, b"".join(chunks))
+            for (section, size), chunks in parts.items()
+        }
 
     def relocations(self, field: int, header_size: int) -> Iterator[CoreRelocation]:
         minimum = abi.CORE_RELOCATION_SIZE
