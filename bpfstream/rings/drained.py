@@ -1,4 +1,4 @@
-"""What one drain took off a ring."""
+"""What one drain of a ring gave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ the drain. A record that can't be decoded is a `DecodeError`.
 
 
 class Drained(msgspec.Struct, Generic[T], frozen=True, gc=False):
-    """What one drain took off a ring.
+    """What one drain of a ring gave.
 
     Attributes:
         records: The decoded records, in ring order.
@@ -32,8 +32,6 @@ class Drained(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """
 
     records: list[T]
-    discarded: int
-    lost: int
     more: bool
 
 

@@ -59,6 +59,7 @@ class _Sample(msgspec.Struct, gc=False):
 class _Scan(msgspec.Struct, gc=False):
     """What a look at the records found, and where the next drain begins."""
 
+    start: int
     samples: list[_Sample]
     position: int
     lost: int
@@ -91,6 +92,8 @@ class PerfBufferReader:
         self._halves = self._data.cast("H")
         self._mask = capacity - 1
         self._barrier = barrier if barrier is not None else barrier_for()
+        self._held: _Scan | None = None
+        self._lost = 0
 
     @property
     def capacity(self) -> int:
@@ -99,13 +102,18 @@ class PerfBufferReader:
 
     @property
     def backlog(self) -> int:
-        """Bytes between the tail and the head: read by nobody yet."""
+        """Bytes between the tail and the head: not released yet."""
         return (self._head[0] - self._tail[0]) & POSITION_MASK
+
+    @property
+    def lost(self) -> int:
+        """Records that the kernel says it dropped, in what was drained."""
+        return self._lost + (self._held.lost if self._held is not None else 0)
 
     @property
     def pending(self) -> bool:
         """Whether a drain would make progress."""
-        return self._head[0] != self._tail[0]
+        return self._head[0] != (self._tail[0] if self._held is None else self._held.position)
 
     @property
     def busy(self) -> bool:
@@ -113,16 +121,16 @@ class PerfBufferReader:
         return False
 
     def drain(self, decode: Decode[T], limit: int) -> Drained[T]:
-        """Take up to `limit` records off the buffer.
+        """Decode up to `limit` records, and release those of the drain before.
 
-        The drain begins at the tail and ends at the first of: the head as it was at the call;
-        `limit` records, of whatever type; a bad record, when something was taken before it. The
-        tail is stored once, after the last sample was decoded. Samples are decoded, LOST
-        records are added up, records of other types are skipped. A sample of 64 KiB or more counts
-        as lost: the kernel reserves its size modulo 64 KiB (``perf_prepare_header`` and
+        The drain begins behind what was released and ends at the first of: the head as it was at
+        the call; `limit` records, of whatever type; a bad record, when something came before it.
+        The records' space stays theirs until `release` or the next drain. Samples are decoded,
+        LOST records are added up, records of other types are skipped. A sample of 64 KiB or more
+        counts as lost: the kernel reserves its size modulo 64 KiB (``perf_prepare_header`` and
         ``__perf_event_output`` in kernel/events/core.c), so other records overwrite it. If
-        `decode` raises anything but `DecodeError`, the exception passes through and the buffer is
-        as it was before.
+        `decode` raises anything but `DecodeError`, the exception passes through and the records
+        stay unread.
 
         Args:
             decode: Called in ring order for each sample. The length that it is given may be up
@@ -134,6 +142,7 @@ class PerfBufferReader:
             RingCorruptedError: The *first* record is none that a kernel writes. The buffer stays
                 there: every further drain says so again.
         """
+        self.release()
         start = self._tail[0]
         scan = self._scan(start, self._head[0], limit)
         more = scan.more
@@ -147,9 +156,26 @@ class PerfBufferReader:
                 self._store(start + bad.size)
                 raise at_position(error, bad.position) from error.__cause__
             scan, more = self._scan(start, bad.position, limit), True
-        if scan.position != start:
-            self._store(scan.position)
-        return Drained(records, 0, scan.lost, more)
+        self._held = scan
+        if not records:
+            self.release()
+        return Drained(records, more)
+
+    def release(self, count: int | None = None) -> None:
+        """Hand the space of the last drain's records back to the kernel; idempotent.
+
+        Args:
+            count: Only that of the first `count` samples; the others are unread again.
+        """
+        held, self._held = self._held, None
+        if held is None:
+            return
+        if count is not None and count < len(held.samples):
+            unread = held.samples[count].position
+            held = self._scan(held.start, unread, limit=self.capacity)
+        if held.position != held.start:
+            self._store(held.position)
+        self._lost += held.lost
 
     def _scan(self, start: int, head: int, limit: int) -> _Scan:
         """Look at the records from `start`, up to `head` and `limit`."""
@@ -186,7 +212,7 @@ class PerfBufferReader:
             available -= size
             position = (position + size) & POSITION_MASK
             seen += 1
-        return _Scan(samples, position, lost, more)
+        return _Scan(start, samples, position, lost, more)
 
     def _record(self, position: int, available: int) -> tuple[int, int, memoryview, int]:
         """The record at `position`: type, size, a buffer with its body, where that begins."""

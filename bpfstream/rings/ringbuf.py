@@ -41,6 +41,7 @@ _DISCARD = int(RecordFlags.DISCARD)
 class _Scan(msgspec.Struct, gc=False):
     """What a look at the headers found: where the payloads are, and where the next drain begins."""
 
+    start: int
     offsets: list[int]
     lengths: list[int]
     position: int
@@ -83,6 +84,8 @@ class RingBufferReader:
         self._headers = self._data.cast("I")
         self._mask = capacity - 1
         self._barrier = barrier if barrier is not None else barrier_for()
+        self._held: _Scan | None = None
+        self._discarded = 0
 
     @property
     def capacity(self) -> int:
@@ -91,8 +94,13 @@ class RingBufferReader:
 
     @property
     def backlog(self) -> int:
-        """Bytes between the consumer and the producer position: read by nobody yet."""
+        """Bytes between the consumer and the producer position: not released yet."""
         return (self._producer[0] - self._consumer[0]) & POSITION_MASK
+
+    @property
+    def discarded(self) -> int:
+        """Records that the program reserved and gave up, among all that were drained."""
+        return self._discarded + (self._held.discarded if self._held is not None else 0)
 
     @property
     def pending(self) -> bool:
@@ -111,13 +119,14 @@ class RingBufferReader:
         return header is not None and bool(header & _BUSY)
 
     def drain(self, decode: Decode[T], limit: int) -> Drained[T]:
-        """Take up to `limit` records off the ring.
+        """Decode up to `limit` records, and release those of the drain before.
 
-        The drain begins at the consumer position and ends at the first of: the producer position
+        The drain begins behind what was released and ends at the first of: the producer position
         as it was at the call; a record that is still busy; `limit` records, discarded ones
-        included; a bad record, when something was taken before it. The consumer position is stored
-        once, after the last record was decoded. If `decode` raises anything but `DecodeError`, the
-        exception passes through and the ring is as it was before.
+        included; a bad record, when something came before it. The records' space stays theirs
+        until `release` or the next drain: the kernel writes nothing over what was not handed
+        over. If `decode` raises anything but `DecodeError`, the exception passes through and the
+        records stay unread.
 
         Args:
             decode: Called in ring order for each record that was not discarded.
@@ -128,6 +137,7 @@ class RingBufferReader:
             RingCorruptedError: The *first* header is none that a kernel writes. The ring stays
                 there: every further drain says so again.
         """
+        self.release()
         start = self._consumer[0]
         scan = self._scan(start, self._producer[0], limit)
         self._barrier()  # headers before payloads
@@ -143,9 +153,26 @@ class RingBufferReader:
                 self._store(start + _step(scan.lengths[index]))
                 raise at_position(error, bad) from error.__cause__
             scan, more = self._scan(start, bad, limit), True
-        if scan.position != start:
-            self._store(scan.position)
-        return Drained(records, scan.discarded, 0, more)
+        self._held = scan
+        if not records:
+            self.release()
+        return Drained(records, more)
+
+    def release(self, count: int | None = None) -> None:
+        """Hand the space of the last drain's records back to the kernel; idempotent.
+
+        Args:
+            count: Only that of the first `count` records; the others are unread again.
+        """
+        held, self._held = self._held, None
+        if held is None:
+            return
+        if count is not None and count < len(held.offsets):
+            unread = self._position_of(held.offsets[count], held.start)
+            held = self._scan(held.start, unread, limit=len(held.offsets) + held.discarded)
+        if held.position != held.start:
+            self._store(held.position)
+        self._discarded += held.discarded
 
     def _scan(self, start: int, producer: int, limit: int) -> _Scan:
         """Look at the headers from `start`, up to `producer` and `limit`."""
@@ -187,7 +214,7 @@ class RingBufferReader:
                 lengths.append(length)
             available -= step
             position += step
-        return _Scan(offsets, lengths, position & POSITION_MASK, discarded, more)
+        return _Scan(start, offsets, lengths, position & POSITION_MASK, discarded, more)
 
     def _position_of(self, offset: int, start: int) -> int:
         """The ring position of the record whose payload a scan from `start` saw at `offset`."""
@@ -200,8 +227,8 @@ class RingBufferReader:
         self._consumer[0] = position & POSITION_MASK
 
     def _head(self) -> int | None:
-        """The header's first word at the consumer position; None when the ring is empty."""
-        position = self._consumer[0]
+        """The first word of the next header to drain; None when there is none."""
+        position = self._consumer[0] if self._held is None else self._held.position
         if position == self._producer[0]:
             return None
         self._barrier()  # producer position before header
