@@ -34,3 +34,16 @@ class PerfLinkType(IntEnum):
     KRETPROBE = 4
     TRACEPOINT = 5
     EVENT = 6
+
+
+class XdpMode(IntEnum):
+    """Where an XDP program runs (``XDP_FLAGS_*``, include/uapi/linux/if_link.h)."""
+
+    AUTOMATIC = 0
+    """In the driver if it can, else as `SKB`."""
+    SKB = 2
+    """In the network stack ("generic"): any interface, slower."""
+    DRV = 4
+    """In the driver ("native")."""
+    HW = 8
+    """On the network card ("offloaded")."""
