@@ -240,18 +240,27 @@ def btf_info(fd: int) -> BtfInfo:
     Raises:
         OSError: With the kernel's errno.
     """
-    layout = infos.BTF_INFO
-    name = bytearray(_NAME_SIZE)
-    buffer = layout.pack(name=address_of(name), name_len=len(name))
+    buffer = bytearray(infos.BTF_INFO.size)
+    query(fd, buffer)
+    facts = infos.BTF_INFO.unpack(buffer)
     try:
-        query(fd, buffer)
+        name = btf_name(fd)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.E2BIG):
             raise
-        buffer = bytearray(layout.size)  # before 5.11 the struct ends at the id
-        query(fd, buffer)
-    facts = layout.unpack(buffer)
-    return BtfInfo(facts["id"], facts["btf_size"], decode_text(name), bool(facts["kernel_btf"]))
+        name = ""  # before 5.11 the struct ends at the id
+    return BtfInfo(facts["id"], facts["btf_size"], name, bool(facts["kernel_btf"]))
+
+
+def btf_name(fd: int) -> str:
+    """The name of BTF that the kernel or a module brought (Linux 5.11); else empty.
+
+    Raises:
+        OSError: E2BIG when the kernel has no such names.
+    """
+    name = bytearray(_NAME_SIZE)
+    query(fd, infos.BTF_INFO.pack(name=address_of(name), name_len=len(name)))
+    return decode_text(name)
 
 
 def btf_data(fd: int) -> bytes:

@@ -16,18 +16,24 @@ from functools import cache
 from bpfstream.abi import attributes
 from bpfstream.abi.commands import Command
 from bpfstream.abi.programs import ProgramType
+from bpfstream.kernel.probe_objects import calling
 from bpfstream.kernel.syscalls import address_of, bpf_uninterrupted
 
-_ACCOUNTING_PROBE = bytearray.fromhex("85000000a0000000 b700000000000000 9500000000000000")
-"""``call bpf_ktime_get_coarse_ns; r0 = 0; exit``: helper 160 came with the accounting, in 5.11."""
+_KTIME_GET_COARSE_NS = 160
+"""A helper that came with the accounting."""
 
 _SINCE = (5, 11)
 
 
-@cache
-def _probed_accounting() -> bool:
-    """Whether the kernel knows the helper; an OSError, not cached, when it can't be asked."""
-    code, license_text = bytearray(_ACCOUNTING_PROBE), bytearray(b"\0")
+@cache  # which keeps answers, not exceptions
+def probe_cgroup_accounting() -> bool:
+    """Ask the kernel whether BPF memory counts to the control group (Linux 5.11).
+
+    Raises:
+        OSError: The kernel does not answer: EPERM without the permission to load a program, or,
+            on an older kernel, without room for one.
+    """
+    code, license_text = bytearray(calling(_KTIME_GET_COARSE_NS)), bytearray(b"\0")
     request = attributes.PROG_LOAD.pack(
         prog_type=ProgramType.SOCKET_FILTER,
         insn_cnt=len(code) // 8,
@@ -45,12 +51,9 @@ def _probed_accounting() -> bool:
 
 
 def memory_counts_to_cgroup() -> bool:
-    """Whether BPF memory counts to the control group instead of RLIMIT_MEMLOCK (Linux 5.11).
-
-    Without the permission to load a program the kernel can't be asked, and its version must do.
-    """
+    """As `probe_cgroup_accounting`, but when the kernel does not answer its version must do."""
     try:
-        return _probed_accounting()
+        return probe_cgroup_accounting()
     except OSError:
         numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
         return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _SINCE

@@ -22,7 +22,7 @@ from bpfstream.abi.perf import (
 )
 from bpfstream.kernel import syscalls
 
-_PMU_DIRECTORY = Path("/sys/bus/event_source/devices")
+PMU_DIRECTORY = Path("/sys/bus/event_source/devices")
 
 
 class PerfEventAttributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +146,7 @@ def pause_output(fd: int, paused: bool) -> None:
 def pmu_type(name: str) -> int | None:
     """The `PerfEventAttributes.type` of a PMU such as ``uprobe``; None when there is none."""
     try:
-        return int((_PMU_DIRECTORY / name / "type").read_text())
+        return int((PMU_DIRECTORY / name / "type").read_text())
     except FileNotFoundError:
         return None
 
@@ -158,7 +158,7 @@ def pmu_format_bit(name: str, field: str) -> int | None:
         The bit's number, or None when this kernel's PMU lacks the field or keeps it elsewhere.
     """
     try:
-        text = (_PMU_DIRECTORY / name / "format" / field).read_text()
+        text = (PMU_DIRECTORY / name / "format" / field).read_text()
     except FileNotFoundError:
         return None
     return parse_format_bit(text)
