@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.cgroups import new_cgroup
 from tests.support.descriptors import leaked, open_descriptors
+from tests.support.mounts import mounted
 from tests.support.namespaces import (
     NetworkNamespace,
     VethPair,
@@ -94,3 +95,21 @@ def cgroup() -> Iterator[Path]:
     """The directory of a cgroup of the test's own."""
     with new_cgroup() as path:
         yield path
+
+
+@pytest.fixture
+def tracefs() -> Iterator[Path]:
+    """Where tracefs is mounted: for the test alone, where the machine has none."""
+    place = Path("/sys/kernel/tracing")
+    if (place / "events").exists():
+        yield place
+    else:
+        with mounted("tracefs", place):
+            yield place
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    """A bpffs of the test's own, to pin in."""
+    with mounted("bpf", tmp_path):
+        yield tmp_path

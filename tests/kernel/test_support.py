@@ -2,12 +2,15 @@
 
 import os
 import socket
+import subprocess
+import threading
 from pathlib import Path
 
 from bpfstream.abi.maps import MapType
 from bpfstream.kernel import bpf
 from tests.support.cgroups import new_cgroup
 from tests.support.descriptors import leaked, open_descriptors
+from tests.support.mounts import mounted
 from tests.support.namespaces import new_network_namespace
 from tests.support.nobody import run_as_nobody
 
@@ -50,6 +53,23 @@ def test_a_cgroup_is_removed_and_its_processes_return():
         assert path.name in Path("/proc/self/cgroup").read_text()
     assert not path.exists()
     assert Path("/proc/self/cgroup").read_text() == before
+
+
+def test_tracefs_is_there_for_a_test(tracefs):
+    assert (tracefs / "events" / "sched").is_dir()
+
+
+def test_a_mount_is_seen_by_what_a_test_starts_and_goes_with_it(tmp_path):
+    before = Path("/proc/thread-self/mounts").read_text()
+    with mounted("bpf", tmp_path):
+        (tmp_path / "folder").mkdir()
+        thread = threading.Thread(target=(tmp_path / "of_a_thread").mkdir)
+        thread.start()
+        thread.join()
+        subprocess.run(["mkdir", tmp_path / "of_a_child"], check=True)
+        assert {"folder", "of_a_thread", "of_a_child"} <= {path.name for path in tmp_path.iterdir()}
+    assert list(tmp_path.iterdir()) == []
+    assert Path("/proc/thread-self/mounts").read_text() == before
 
 
 def test_nobody_has_no_right_over_bpf():

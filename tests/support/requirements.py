@@ -20,12 +20,20 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 
 
 def require(*features: Feature) -> None:
-    """Skips the test where a probe of the running kernel says that it lacks a feature."""
+    """Skips the test where a probe of the running kernel says that it lacks a feature.
+
+    Or that it refuses the feature, even to root; the kernel's reason is the test's then.
+    """
+    from bpfstream.errors import KernelError
     from bpfstream.kernel.features import supports
 
     for feature in features:
-        if not supports(feature):
-            pytest.skip(f"needs {feature.text} (Linux {feature.since})")
+        try:
+            missing = "" if supports(feature) else f"Linux {feature.since}"
+        except KernelError as refusal:
+            missing = refusal.reason or str(refusal)
+        if missing:
+            pytest.skip(f"needs {feature.text}: {missing}")
 
 
 def require_root() -> None:
