@@ -1,0 +1,193 @@
+"""``bpfstream run``: attach every program of an object and print the events that come."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+import trio
+
+import bpfstream
+from bpfstream.abi.maps import MapType
+from bpfstream.cli.assignments import lookup, resize_maps, set_variables
+from bpfstream.cli.command import stop_writing
+from bpfstream.cli.event_types import event_type
+from bpfstream.cli.output import LineWriter, json_line
+from bpfstream.spec import ObjectSpec
+from bpfstream.streams import EventStream, StreamStatistics
+
+
+@click.command("run")
+@click.argument("path", metavar="OBJECT", type=click.Path(path_type=Path))
+@click.option("--events", "ring", metavar="MAP", help="The ring to read; needed if there are many.")
+@click.option(
+    "--type",
+    "type_name",
+    metavar="STRUCT",
+    help="What the ring carries: a struct of the object, or a Struct class as MODULE:CLASS or "
+    "FILE.py:CLASS.",
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="End this long after attaching.",
+)
+@click.option(
+    "--set", "assignments", multiple=True, metavar="VAR=VALUE", help="Set a global variable."
+)
+@click.option(
+    "--resize",
+    "sizes",
+    multiple=True,
+    metavar="MAP=N",
+    help="Set a map's number of entries, or a ring's bytes: 4096, 256K, 1M.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def subcommand(
+    path: Path,
+    ring: str | None,
+    type_name: str | None,
+    count: int | None,
+    duration: float | None,
+    assignments: Sequence[str],
+    sizes: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Attach every program of OBJECT and print the events that come.
+
+    Ctrl-C, SIGTERM, --count and --duration end it, and then it prints its statistics on stderr;
+    so does a reader of its output that goes away. The exit status is then 0.
+
+    JSON: one line an event; {"lost": N, "stage": "kernel"} where the kernel had no space.
+    """
+    spec = ObjectSpec.from_file(path)
+    set_variables(spec, assignments)
+    resize_maps(spec, sizes)
+    name = ring_of(spec, ring)
+    kind = event_type(type_name) if type_name is not None else None
+    printer = JsonPrinter() if as_json else TablePrinter()
+    statistics = trio.run(stream, spec, name, kind, printer, count, duration)
+    if statistics is not None:
+        click.echo(summary(statistics), err=True)
+
+
+class Printer(Protocol):
+    """Shows what a stream gives."""
+
+    async def show(self, events: Sequence[Any], lost: int) -> None:
+        """Show a batch of events, and how many were lost before or among them."""
+
+
+class JsonPrinter:
+    """Prints JSON lines."""
+
+    def __init__(self) -> None:
+        self._writer = LineWriter()
+
+    async def show(self, events: Sequence[Any], lost: int) -> None:
+        """Print a line for each event, and one for the loss."""
+        lines = [
+            json_line({"bytes": event} if isinstance(event, bytes) else event) for event in events
+        ]
+        if lost:
+            lines.append(json_line({"lost": lost, "stage": "kernel"}))
+        await self._writer.write(lines)
+
+
+class TablePrinter:
+    """Prints a table."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        from bpfstream.cli.table import EventTable
+
+        self._table = EventTable(Console(highlight=False, emoji=False, markup=False))
+
+    async def show(self, events: Sequence[Any], lost: int) -> None:
+        """Print a row for each event, and one for the loss."""
+        for event in events:
+            self._table.print_event(event)
+        if lost:
+            self._table.print_loss(lost)
+
+
+async def stream(
+    spec: ObjectSpec,
+    ring: str,
+    kind: str | type | None,
+    printer: Printer,
+    count: int | None,
+    duration: float | None,
+) -> StreamStatistics | None:
+    """Load, attach and print until something ends it.
+
+    Returns:
+        The stream's last statistics, or None when it ended before there was a stream.
+    """
+    statistics = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
+        async with bpfstream.load(spec) as obj, obj.events(ring, type=kind) as events:
+            # The stream is open before programs are attached: no event comes too early.
+            try:
+                with obj.attach(), trio.move_on_after(duration or float("inf")):
+                    await show_events(events, printer, count)
+            except BrokenPipeError:
+                stop_writing()
+            finally:
+                statistics = events.statistics()
+        nursery.cancel_scope.cancel()
+    return statistics
+
+
+async def show_events(events: EventStream[Any], printer: Printer, count: int | None) -> None:
+    """Print events as they come, `count` of them at most."""
+    left = count
+    lost = 0
+    async for batch in events.batches():
+        shown = batch if left is None else batch[:left]
+        total = events.statistics().lost or 0
+        await printer.show(shown, total - lost)
+        lost = total
+        if left is not None:
+            left -= len(shown)
+            if left == 0:
+                return
+
+
+async def cancel_on_signal(scope: trio.CancelScope) -> None:
+    """End the stream as a user or a service manager asks for it."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+def ring_of(spec: ObjectSpec, name: str | None) -> str:
+    """The map that the events come through: the one asked for, or the only one."""
+    kinds = (MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)
+    if name is not None:
+        if lookup(spec.maps, name, "map").type not in kinds:
+            raise click.ClickException(f"map {name!r} is neither a ring buffer nor a perf buffer")
+        return name
+    rings = [map_.name for map_ in spec.maps.values() if map_.type in kinds]
+    if not rings:
+        raise click.ClickException("the object has no map that events could come through")
+    if len(rings) > 1:
+        raise click.ClickException(f"choose a map with --events: {', '.join(rings)}")
+    return rings[0]
+
+
+def summary(statistics: StreamStatistics) -> str:
+    """Statistics as one line."""
+    lost = "unknown" if statistics.lost is None else statistics.lost
+    return (
+        f"received {statistics.received}, lost {lost}, discarded {statistics.discarded}, "
+        f"{statistics.backlog} of {statistics.capacity} bytes unread, {statistics.wakeups} wakeups"
+    )
