@@ -86,7 +86,7 @@ class Code:
         return start
 
     def instructions(self) -> Iterator[int]:
-        """The slots at which an instruction begins: the second halves of wide loads are left out."""
+        """The slots where an instruction begins, without second halves of wide loads."""
         opcodes = self._data[::SLOT_SIZE]
         slot = 0
         while slot < len(opcodes):
