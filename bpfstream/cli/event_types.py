@@ -12,7 +12,7 @@ import click
 import msgspec
 
 
-def event_type(name: str) -> str | type[msgspec.Struct] | type[bytes]:
+def event_type(name: str) -> type[msgspec.Struct | bytes] | str:
     """The type that a name stands for.
 
     Args:

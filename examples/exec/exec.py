@@ -1,7 +1,4 @@
-"""Print each process that executes a program, and each that ends: until Ctrl-C, or for one command.
-
-sudo python examples/exec/exec.py [COMMAND [ARGUMENT...]]
-"""
+"""Print each process that executes a program or ends: until Ctrl-C, or while a COMMAND runs."""
 
 import signal
 import sys
@@ -35,4 +32,7 @@ async def main(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1:])
+    try:
+        trio.run(main, sys.argv[1:])
+    except bpfstream.BpfstreamError as error:
+        sys.exit(f"exec.py: {error}")
