@@ -24,24 +24,36 @@ def mounted(kind: str, place: Path) -> Iterator[Path]:
 
     Skips the test where the kernel lacks it, or does not let us.
     """
-    folder = Path.cwd()
-    before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _call("unshare", CLONE_NEWNS)
+    with (
+        _opened("/proc/thread-self/ns/mnt") as namespace,
+        _opened("/") as root,
+        _opened(".") as folder,
+    ):
         try:
-            _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
-            _call("mount", b"none", bytes(place), kind.encode(), 0, None)
-            yield place
-        finally:
-            # a thread that was started in the meantime shares our root and current folder, and
-            # setns(2) refuses a thread that shares them
-            _call("unshare", CLONE_FS)
-            _call("setns", before, CLONE_NEWNS)
-            os.chdir(folder)
-    except MountError as refusal:
-        pytest.skip(f"needs to mount {kind}: {refusal}")
+            _call("unshare", CLONE_NEWNS)
+            try:
+                _call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+                _call("mount", b"none", bytes(place), kind.encode(), 0, None)
+                yield place
+            finally:
+                # a thread that was started in the meantime shares our root and current folder, and
+                # setns(2) refuses a thread that shares them; it changes both
+                _call("unshare", CLONE_FS)
+                _call("setns", namespace, CLONE_NEWNS)
+                os.fchdir(root)
+                os.chroot(".")
+                os.fchdir(folder)
+        except MountError as error:
+            pytest.skip(f"needs to mount {kind}: {error}")
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
     finally:
-        os.close(before)
+        os.close(descriptor)
 
 
 class MountError(Exception):
