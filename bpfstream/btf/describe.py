@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from bpfstream.btf.types import (
     Array,
@@ -19,6 +19,7 @@ from bpfstream.btf.types import (
     Pointer,
     Restrict,
     Struct,
+    Type,
     Typedef,
     TypeTag,
     Union,
@@ -27,19 +28,24 @@ from bpfstream.btf.types import (
     Volatile,
 )
 
-if TYPE_CHECKING:
-    from bpfstream.btf.reader import Btf
+
+class TypeSource(Protocol):
+    """Whatever has types by id."""
+
+    def type(self, type_id: int) -> Type:
+        """The type with this id."""
+
 
 _DEPTH = 16
 """Types followed in a row; what is deeper shows as ``...``."""
 
 
-def describe(btf: Btf, type_id: int) -> str:
+def describe(btf: TypeSource, type_id: int) -> str:
     """The type as a C declaration without a name; long or circular ones are cut with ``...``."""
     return _declare(btf, type_id, "", _DEPTH)
 
 
-def _declare(btf: Btf, type_id: int, declarator: str, depth: int) -> str:
+def _declare(btf: TypeSource, type_id: int, declarator: str, depth: int) -> str:
     """`declarator` declared to be of the type: its name, stars and brackets so far."""
     if depth == 0:
         return _join("...", declarator)
@@ -89,7 +95,7 @@ def _declare(btf: Btf, type_id: int, declarator: str, depth: int) -> str:
             return f"tag {name!r} on {_declare(btf, target, '', depth - 1)}"
 
 
-def _qualify(btf: Btf, target: int, qualifier: str, declarator: str, depth: int) -> str:
+def _qualify(btf: TypeSource, target: int, qualifier: str, declarator: str, depth: int) -> str:
     """A qualifier stands before what it qualifies, but after the star of a pointer."""
     if isinstance(btf.type(target), Pointer):
         return _declare(btf, target, _join(qualifier, declarator), depth - 1)

@@ -2,7 +2,7 @@
 
 A layout has one field for each named member. Members of anonymous structs and unions count as
 members of what they are in, as in C. A member that is a struct itself stays one field, and so does
-an array: `layout_of` its element goes on from there. `leaves_of` goes into nested structs by itself.
+an array: `layout_of` its element goes on from there. `leaves_of` goes into nested structs itself.
 """
 
 from __future__ import annotations

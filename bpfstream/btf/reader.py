@@ -223,6 +223,24 @@ class Btf:
         """
         return self.strings.get(offset)
 
+    def records(self, first_id: int, end_id: int) -> array[int]:
+        """The records of a range of own types, as 32-bit words in the machine's byte order."""
+        start, stop = (
+            self._starts[type_id - self.first_id] if type_id < self.end_id else len(self._words)
+            for type_id in (first_id, end_id)
+        )
+        return array("I", self._words[start:stop].tobytes())
+
+    def check_kinds(self) -> None:
+        """See that every own type is of a known kind: with a table of record sizes it need not be.
+
+        Raises:
+            BtfError: One is not.
+        """
+        if self._more_kinds.keys() - _KINDS.keys():
+            for type_id in range(self.first_id, self.end_id):
+                self.kind(type_id)
+
     # Looking up
 
     def find(self, name: str, kind: Kind) -> int | None:

@@ -15,8 +15,15 @@ EXHAUSTIVE_SEARCH_LIMIT = 1 << 18
 
 
 def encode_name(name: str) -> bytes:
-    """A name as it stands in a table, without the NUL."""
-    return name.encode("utf-8", "surrogateescape")
+    """A name as it stands in a table, without the NUL.
+
+    Raises:
+        BtfError: It has surrogates that no bytes stand for.
+    """
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise BtfError(f"name {name!r} can't be encoded") from None
 
 
 class StringTable:
