@@ -61,6 +61,7 @@ def kernel_error(code: int) -> OSError:
     return OSError(code, os.strerror(code))
 
 
+@cache
 def machine() -> str:
     """The architecture that this process runs on: a 32-bit process on a 64-bit kernel is 32-bit."""
     name = os.uname().machine
@@ -78,19 +79,20 @@ def _number(numbers: dict[str, int]) -> int:
 
 @cache
 def _libc_syscall() -> Callable[..., int]:
-    """Libc's syscall(2); its arguments are longs."""
+    """The syscall(2) of libc: a number and five arguments, all longs."""
     import ctypes
 
     function = ctypes.CDLL(None, use_errno=True).syscall
     function.restype = ctypes.c_long
+    function.argtypes = [ctypes.c_long] * 6
     return function
 
 
 def _syscall(number: int, *arguments: int) -> int:
-    import ctypes
-
-    result = _libc_syscall()(ctypes.c_long(number), *map(ctypes.c_long, arguments))
+    result = _libc_syscall()(number, *arguments)
     if result < 0:
+        import ctypes
+
         raise kernel_error(ctypes.get_errno())
     return result
 
@@ -111,7 +113,8 @@ def bpf(command: Command, attributes: bytearray) -> int:
     Raises:
         OSError: With the kernel's errno.
     """
-    return _syscall(_number(_BPF_NUMBERS), command, address_of(attributes), len(attributes))
+    number = _number(_BPF_NUMBERS)
+    return _syscall(number, command, address_of(attributes), len(attributes), 0, 0)
 
 
 def bpf_uninterrupted(command: Command, attributes: bytearray) -> int:
