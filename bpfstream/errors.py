@@ -256,22 +256,8 @@ class DecodeError(StreamError):
         self.position = position
 
 
-class EncodeError(StreamError):
-    """A Python value can't be stored as the C type that it was given for.
-
-    Attributes:
-        field: The path of the field that does not fit, or empty when it is the whole value.
-        type_name: The C type: ``"u32"``, ``"struct key"``.
-    """
-
-    def __init__(self, reason: str, *, type_name: str, field: str = "") -> None:
-        super().__init__(f"{type_name}{f' field {field!r}' if field else ''}: {reason}")
-        self.field = field
-        self.type_name = type_name
-
-
 class SchemaError(StreamError):
-    """A user's Struct class and the BTF struct that it stands for differ.
+    """A user's Struct class, or a value, does not fit the C type that it stands for.
 
     Attributes:
         field: The first field that differs, or empty when it is the whole.

@@ -14,8 +14,8 @@ T = TypeVar("T")
 Decode = Callable[[memoryview, int, int], T]
 """``decode(buffer, offset, length)``: a record's value, from ``buffer[offset : offset + length]``.
 
-What it returns must not refer to the buffer: the ring's space is handed back to the kernel after
-the drain. A record that can't be decoded is a `DecodeError`.
+What it returns must not refer to the buffer: the record's space goes back to the kernel. A record
+that can't be decoded is a `DecodeError`.
 """
 
 
@@ -24,9 +24,6 @@ class Drained(msgspec.Struct, Generic[T], frozen=True, gc=False):
 
     Attributes:
         records: The decoded records, in ring order.
-        discarded: Records that the program reserved and then discarded.
-        lost: Records that the kernel says it dropped, or cut (perf buffers only: a ring buffer
-            says nothing).
         more: Draining again at once finds something: the limit was reached, or a record that is
             bad follows.
     """

@@ -177,10 +177,16 @@ class PerfBufferReader:
             self._store(held.position)
         self._lost += held.lost
 
+    def close(self) -> None:
+        """Let go of the memory, so that it can be unmapped; what is held stays unread."""
+        self._held = None
+        for view in (self._halves, self._words, self._data, self._tail, self._head):
+            view.release()
+
     def _scan(self, start: int, head: int, limit: int) -> _Scan:
         """Look at the records from `start`, up to `head` and `limit`."""
         available = (head - start) & POSITION_MASK
-        if available > self._mask + 1 or start % RECORD_ALIGNMENT:
+        if available > self._mask + 1 or (start | available) % RECORD_ALIGNMENT:
             raise RingCorruptedError(
                 f"the head is {available} bytes ahead in a buffer of {self.capacity}",
                 position=start,

@@ -174,10 +174,16 @@ class RingBufferReader:
             self._store(held.position)
         self._discarded += held.discarded
 
+    def close(self) -> None:
+        """Let go of the memory, so that it can be unmapped; what is held stays unread."""
+        self._held = None
+        for view in (self._headers, self._data, self._producer, self._consumer):
+            view.release()
+
     def _scan(self, start: int, producer: int, limit: int) -> _Scan:
         """Look at the headers from `start`, up to `producer` and `limit`."""
         available = (producer - start) & POSITION_MASK
-        if available > self._mask + 1 or available % RECORD_ALIGNMENT:
+        if available > self._mask + 1 or (start | available) % RECORD_ALIGNMENT:
             raise RingCorruptedError(
                 f"the producer is {available} bytes ahead in a ring of {self.capacity}",
                 position=start,
