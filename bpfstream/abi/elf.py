@@ -18,7 +18,11 @@ class SymbolKind(IntEnum):
     COMMON = 5
     TLS = 6
     OTHER = -1
-    """Any value that the generic ABI doesn't define."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "SymbolKind":
+        """Values that the generic ABI doesn't define mean nothing to BPF."""
+        return cls.OTHER
 
 
 class SymbolBinding(IntEnum):
@@ -28,7 +32,11 @@ class SymbolBinding(IntEnum):
     GLOBAL = 1
     WEAK = 2
     OTHER = -1
-    """Any value that the generic ABI doesn't define."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "SymbolBinding":
+        """Values that the generic ABI doesn't define mean nothing to BPF."""
+        return cls.OTHER
 
 
 class SymbolVisibility(IntEnum):

@@ -1,5 +1,6 @@
 """What an object file says, as data that can be printed and edited before it is loaded."""
 
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -62,7 +63,7 @@ class ObjectSpec(msgspec.Struct, kw_only=True, eq=False):
     warnings: tuple[str, ...]
 
     @classmethod
-    def from_file(cls, path: str | Path) -> "ObjectSpec":
+    def from_file(cls, path: str | PathLike[str]) -> "ObjectSpec":
         """Read an object file.
 
         Raises:

@@ -261,9 +261,11 @@ class ValueCodec:
             value = named[value]
         if not isinstance(value, int):
             raise self._wrong_type(type_id, value, "an int", where)
-        boolean = isinstance(resolved, Int) and resolved.boolean
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-        high = 1 if boolean else high
+        if isinstance(resolved, Int) and resolved.boolean:
+            high = 1
+        elif isinstance(resolved, Enum):
+            low = -(1 << bits - 1)  # compilers before LLVM 16 call every enum unsigned
         if not low <= value <= high:
             raise self._out_of_range(type_id, value, f"it takes {low} to {high}", where)
         return int(value)
