@@ -1,0 +1,101 @@
+"""A loaded program, and the ways to attach it."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from bpfstream import links
+from bpfstream.abi.programs import AttachType, ProgramType
+from bpfstream.abi.sections import SectionDefinition
+from bpfstream.errors import closed
+from bpfstream.kernel.info import ProgramInfo, program_info
+from bpfstream.kernel.privileges import explain
+from bpfstream.spec import ProgramSpec
+
+
+class Program:
+    """A program in the kernel.
+
+    `attach` attaches it to what its section names, the other ``attach_*`` methods to what the call
+    names: they are the functions of `bpfstream.links`, which describe them. Each gives a
+    `bpfstream.Link`, which is a context manager.
+
+    Attributes:
+        spec: What it was loaded from.
+    """
+
+    attach = links.attach
+    attach_kprobe = links.attach_kprobe
+    attach_ksyscall = links.attach_ksyscall
+    attach_perf_event = links.attach_perf_event
+    attach_perf_event_on_each_cpu = links.attach_perf_event_on_each_cpu
+    attach_raw_tracepoint = links.attach_raw_tracepoint
+    attach_tracepoint = links.attach_tracepoint
+    attach_tracing = links.attach_tracing
+    attach_uprobe = links.attach_uprobe
+    attach_xdp = links.attach_xdp
+
+    def __init__(self, spec: ProgramSpec, fd: int) -> None:
+        """Take over `fd`."""
+        self.spec = spec
+        self._fd = fd
+
+    @property
+    def name(self) -> str:
+        """The program's name: that of its C function."""
+        return self.spec.name
+
+    @property
+    def type(self) -> ProgramType:
+        """The program's type."""
+        return self.spec.type
+
+    @property
+    def attach_type(self) -> AttachType:
+        """The hook that it was loaded for."""
+        return self.spec.attach_type
+
+    @property
+    def attach_to(self) -> str:
+        """The target that its section names; empty when it names none."""
+        return self.spec.attach_to
+
+    @property
+    def definition(self) -> SectionDefinition | None:
+        """What its section's name means."""
+        return self.spec.definition
+
+    @property
+    def fd(self) -> int:
+        """The file descriptor; the program keeps owning it.
+
+        Raises:
+            trio.ClosedResourceError: The program is closed.
+        """
+        if self._fd < 0:
+            raise closed(f"program {self.name!r}")
+        return self._fd
+
+    def info(self) -> ProgramInfo:
+        """What the kernel says of the program (Linux 4.13)."""
+        try:
+            return program_info(self.fd)
+        except OSError as error:
+            raise explain(f"query program {self.name!r}", error) from error
+
+    def close(self) -> None:
+        """Give up the descriptor; idempotent. Links keep the program alive."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._fd < 0 else f"fd {self._fd}"
+        return f"<Program {self.name!r} {self.type.name} {state}>"

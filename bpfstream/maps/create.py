@@ -1,0 +1,106 @@
+"""From a map's spec to a map in the kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bpfstream.abi.maps import MapFlags, MapType
+from bpfstream.btf import Btf
+from bpfstream.kernel import bpf
+from bpfstream.kernel.cpus import possible_cpus
+from bpfstream.kernel.features import Feature, supports
+from bpfstream.kernel.memory import PAGE_SIZE
+from bpfstream.kernel.privileges import explain
+from bpfstream.maps.array import ArrayMap, PerCpuArrayMap
+from bpfstream.maps.hash import HashMap, PerCpuHashMap
+from bpfstream.maps.map import Codec, Map, PerCpuCodec, RawCodec
+from bpfstream.records import codec
+from bpfstream.spec import MapSpec, kernel_shape
+
+_FACES: dict[MapType | int, type[Map[Any, Any]]] = {
+    MapType.HASH: HashMap,
+    MapType.LRU_HASH: HashMap,
+    MapType.PERCPU_HASH: PerCpuHashMap,
+    MapType.LRU_PERCPU_HASH: PerCpuHashMap,
+    MapType.ARRAY: ArrayMap,
+    MapType.PERCPU_ARRAY: PerCpuArrayMap,
+}
+
+_PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.PERCPU_ARRAY})
+
+
+def create_map(spec: MapSpec, *, btf: Btf | None = None, btf_fd: int = 0) -> Map[Any, Any]:
+    """Create the map that `spec` describes; what it is to hold is not put in yet.
+
+    Args:
+        spec: The map; it is copied with the sizes that the kernel was told.
+        btf: The object's types, for typed keys and values.
+        btf_fd: The same types in the kernel, so that its tools show typed values; 0 without.
+
+    Returns:
+        A map of the class for its type: `HashMap`, `ArrayMap`, ..., or plain `Map`.
+
+    Raises:
+        PermissionDeniedError: The process may not create it.
+        NotSupportedError: The kernel lacks the type or a flag.
+        KernelError: The kernel refuses its shape.
+    """
+    shape = kernel_shape(spec, page_size=PAGE_SIZE, possible_cpus=len(possible_cpus()))
+    flags = spec.flags
+    if MapFlags.MMAPABLE in flags and spec.is_data and not supports(Feature.ARRAY_MMAP):
+        flags &= ~MapFlags.MMAPABLE
+    created = spec.copy()
+    created.key_size, created.value_size = shape.key_size, shape.value_size
+    created.max_entries, created.flags = shape.max_entries, flags
+    key, value = _codecs(created, btf)
+    inner = None if spec.inner is None else create_map(spec.inner, btf=btf, btf_fd=btf_fd)
+    try:
+        types = (shape.key_type_id, shape.value_type_id) if btf_fd else (0, 0)
+        fd = _create(created, btf_fd, types, 0 if inner is None else inner.fd)
+    finally:
+        if inner is not None:
+            inner.close()
+    return _FACES.get(created.type, Map)(spec.name, fd, created, key, value)
+
+
+def _create(spec: MapSpec, btf_fd: int, types: tuple[int, int], inner_fd: int) -> int:
+    def attempt(btf_fd: int, key_type_id: int, value_type_id: int) -> int:
+        return bpf.map_create(
+            spec.type,
+            spec.key_size,
+            spec.value_size,
+            spec.max_entries,
+            spec.flags,
+            name=spec.kernel_name,
+            inner_map_fd=inner_fd,
+            numa_node=spec.numa_node,
+            btf_fd=btf_fd,
+            btf_key_type_id=key_type_id,
+            btf_value_type_id=value_type_id,
+            map_extra=spec.map_extra,
+        )
+
+    try:
+        if any(types):
+            try:
+                return attempt(btf_fd, *types)
+            except PermissionError:
+                raise
+            except OSError:
+                # Which types a map may be told differs from kernel to kernel; it works without.
+                return attempt(0, 0, 0)
+        return attempt(0, 0, 0)
+    except OSError as error:
+        raise explain(f"create map {spec.name!r}", error, map_type=spec.type) from error
+
+
+def _codecs(spec: MapSpec, btf: Btf | None) -> tuple[Codec[Any], Codec[Any]]:
+    key: Codec[Any] = RawCodec()
+    value: Codec[Any] = RawCodec()
+    if btf is not None and spec.key_type_id and spec.key_size:
+        key = codec(btf, spec.key_type_id)
+    if btf is not None and spec.value_type_id and spec.value_size:
+        value = codec(btf, spec.value_type_id)
+    if spec.type in _PER_CPU:
+        value = PerCpuCodec(value, spec.value_size)
+    return key, value
