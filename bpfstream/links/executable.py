@@ -47,9 +47,9 @@ class _Function(NamedTuple):
     address: int
 
     @property
-    def is_usable(self) -> bool:
-        """Whether it is defined here and is the code itself."""
-        return self.section != 0 and self.kind == SymbolKind.FUNC
+    def is_indirect(self) -> bool:
+        """Whether it is defined here, and its code picks the code to run."""
+        return self.section != 0 and self.kind == _INDIRECT_FUNCTION
 
 
 def find_function(image: ElfImage, symbol: str) -> int | None:
@@ -68,18 +68,28 @@ def find_function(image: ElfImage, symbol: str) -> int | None:
         ObjectError: The name stands for several functions, or for one that the file only imports or
             that is picked at run time; or the file is malformed.
     """
-    unusable: list[_Function] = []
+    is_imported = False
     for table in (SHT_DYNSYM, SHT_SYMTAB):
         found = list(_functions_named(image, table, symbol))
-        usable = [function for function in found if function.is_usable]
-        if usable:
-            return image.file_offset(_the_one(image, symbol, usable).address)
-        unusable += found
+        if any(function.is_indirect for function in found):
+            # One of the same name that is no such function is an old version that nobody calls, as
+            # memcpy@GLIBC_2.2.5 is in glibc.
+            raise ObjectError(
+                f"{symbol!r} in {image.path} is an indirect function: its code is picked at run "
+                "time",
+                hint="attach to the code that is picked, which has a name of its own",
+            )
+        defined = [function for function in found if function.section]
+        if defined:
+            return image.file_offset(_the_one(image, symbol, defined).address)
+        is_imported = is_imported or bool(found)
     separate = _find_in_debug_files(image, symbol)
     if separate is not None:
         return image.file_offset(separate.address)
-    if unusable:
-        raise _unusable(image, symbol, unusable)
+    if is_imported:
+        raise ObjectError(
+            f"{image.path} only imports {symbol!r}", hint="attach to the library that defines it"
+        )
     return None
 
 
@@ -188,17 +198,6 @@ def _the_one(image: ElfImage, symbol: str, functions: list[_Function]) -> _Funct
     return strong[0]
 
 
-def _unusable(image: ElfImage, symbol: str, functions: list[_Function]) -> ObjectError:
-    if any(one.kind == _INDIRECT_FUNCTION and one.section for one in functions):
-        return ObjectError(
-            f"{symbol!r} in {image.path} is an indirect function: its code is picked at run time",
-            hint="attach to the implementation that is picked, which has a name of its own",
-        )
-    return ObjectError(
-        f"{image.path} only imports {symbol!r}", hint="attach to the library that defines it"
-    )
-
-
 # Separate debug files -------------------------------------------------------------------------
 
 
@@ -214,9 +213,10 @@ def _find_in_debug_files(image: ElfImage, symbol: str) -> _Function | None:
         with ElfImage(path) as debug:
             if build_id is not None and debug.build_id != build_id:
                 continue
-            usable = [one for one in _functions_named(debug, SHT_SYMTAB, symbol) if one.is_usable]
-            if usable:
-                return _the_one(debug, symbol, usable)
+            found = _functions_named(debug, SHT_SYMTAB, symbol)
+            defined = [one for one in found if one.section and not one.is_indirect]
+            if defined:
+                return _the_one(debug, symbol, defined)
     return None
 
 

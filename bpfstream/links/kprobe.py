@@ -8,7 +8,7 @@ import re
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from bpfstream.errors import AttachError, BpfstreamError, NotSupportedError
+from bpfstream.errors import AttachError, BpfstreamError, KernelError, NotSupportedError
 from bpfstream.kernel import perf, symbols, tracefs
 from bpfstream.kernel.features import Feature, supports
 from bpfstream.kernel.perf import PerfEventAttributes
@@ -173,6 +173,14 @@ def _open_traced_probe(
             f"attach {program.name!r} to {target}",
             errno.EOPNOTSUPP,
             feature="kprobes (CONFIG_KPROBES and CONFIG_KPROBE_EVENTS)",
+        ) from error
+    except KernelError as error:
+        raise AttachError(
+            program.name,
+            target,
+            error.errno,
+            reason=f"this kernel's perf makes no kprobes, and by tracefs it failed: {error.reason}",
+            hint=error.hint,
         ) from error
     undo.callback(event.remove)
     return open_trace_event(program, target, event.id, undo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from contextlib import ExitStack
@@ -17,6 +18,12 @@ from bpfstream.abi.sections import SectionDefinition
 from bpfstream.errors import KernelError, NotSupportedError, closed
 from bpfstream.kernel import bpf, privileges
 from bpfstream.kernel.link_info import LinkDetails, link_info
+
+_PIN_REASONS = {
+    errno.EPERM: "the path is not in a BPF file system, or its last part has a dot",
+    errno.EEXIST: "the path is taken",
+    errno.ENOENT: "the path's folder doesn't exist",
+}
 
 
 class AttachableProgram(Protocol):
@@ -177,11 +184,14 @@ class Link:
         self._check_open()
         operation = f"pin {self._describe()} at {os.fspath(path)}"
         if not self._is_kernel_link:
-            raise NotSupportedError(operation, 22, feature="perf event links", since="5.15")
+            raise NotSupportedError(
+                operation, errno.EOPNOTSUPP, feature="perf event links", since="5.15"
+            )
         try:
             bpf.object_pin(self._fd, Path(path))
         except OSError as error:
-            raise KernelError(operation, error.errno or 0) from error
+            code = error.errno or 0
+            raise KernelError(operation, code, reason=_PIN_REASONS.get(code, "")) from error
 
     def _describe(self) -> str:
         return f"link of {self._program!r} to {self._target}"

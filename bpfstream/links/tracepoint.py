@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import ExitStack
 
-from bpfstream.errors import AttachError, KernelError
+from bpfstream.errors import AttachError, KernelError, PermissionDeniedError
 from bpfstream.kernel import tracefs
 from bpfstream.links.failure import did_you_mean
 from bpfstream.links.link import AttachableProgram, Link
@@ -27,23 +26,21 @@ def attach_tracepoint(
         cookie: What ``bpf_get_attach_cookie()`` gives the program (Linux 5.15); 0 is none.
 
     Raises:
-        AttachError: There is no such tracepoint, or it doesn't take the program.
+        AttachError: tracefs is not mounted, there is no such tracepoint, or it doesn't take the
+            program.
         PermissionDeniedError: The process may not attach it, or not read tracefs.
-        NotSupportedError: tracefs is not mounted, or the kernel lacks cookies.
+        NotSupportedError: The kernel lacks cookies.
     """
     target = f"tracepoint {category}/{name}"
     with ExitStack() as undo:
         try:
             event_id = tracefs.event_id(category, name)
+        except PermissionDeniedError:
+            raise
         except KernelError as error:
-            if error.errno not in (errno.ENOENT, errno.EINVAL) or not error.reason:
-                raise
+            hint = did_you_mean(f"{category}/{name}", tracefs.available_events()) or error.hint
             raise AttachError(
-                program.name,
-                target,
-                error.errno,
-                reason=f"{error.reason} (one of a module exists while it is loaded)",
-                hint=did_you_mean(f"{category}/{name}", tracefs.available_events()),
+                program.name, target, error.errno, reason=error.reason, hint=hint
             ) from error
         event_fd = open_trace_event(program, target, event_id, undo)
         return link_to_perf_event(program, target, event_fd, undo, cookie=cookie)

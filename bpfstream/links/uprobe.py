@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from bpfstream.errors import ENOTSUPP, AttachError, NotSupportedError, ObjectError
+from bpfstream.errors import ENOTSUPP, AttachError, KernelError, NotSupportedError, ObjectError
 from bpfstream.kernel import perf, tracefs
 from bpfstream.kernel.features import Feature, require
 from bpfstream.kernel.perf import PerfEventAttributes
@@ -162,6 +162,14 @@ def _open_traced_probe(
             f"attach {program.name!r} to {target}",
             errno.EOPNOTSUPP,
             feature="uprobes (CONFIG_UPROBE_EVENTS)",
+        ) from error
+    except KernelError as error:
+        raise AttachError(
+            program.name,
+            target,
+            error.errno,
+            reason=f"this kernel's perf makes no uprobes, and by tracefs it failed: {error.reason}",
+            hint=error.hint,
         ) from error
     undo.callback(event.remove)
     return open_trace_event(program, target, event.id, undo, pid=probe.pid)
