@@ -258,6 +258,7 @@ def _lsm_active() -> bool:
         raise KernelError(
             f"read {_SECURITY_MODULES}",
             error.errno or errno.EIO,
+            reason="the list of security modules can't be read",
             hint="mount it: mount -t securityfs nodev /sys/kernel/security",
         ) from error
 
