@@ -208,7 +208,7 @@ def print_report(report: Report) -> None:
                 each.key,
                 each.value,
                 str(each.max_entries),
-                each.flags + (" (pinned)" if each.pinned else ""),
+                " ".join([each.flags, *(["pinned"] if each.pinned else [])]).strip(),
             )
             for each in report.maps
         ],
