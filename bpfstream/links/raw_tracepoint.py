@@ -48,6 +48,7 @@ def _failure(
     reasons = {
         errno.ENOENT: "there is no such tracepoint (one of a module exists while it is loaded)",
         errno.EINVAL: misfit,
+        errno.EEXIST: "the program is already attached to it, which older kernels refuse",
         errno.E2BIG: "the tracepoint has as many programs as it can take",
     }
     hint = ""

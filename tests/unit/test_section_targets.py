@@ -1,5 +1,6 @@
 """What follows a section's prefix: which target it names, and which texts name none."""
 
+import errno
 from types import SimpleNamespace
 
 import pytest
@@ -148,6 +149,12 @@ def test_a_malformed_target_is_shown_with_the_form_it_should_have(section, form)
 def test_an_unknown_section_is_attached_by_an_explicit_call():
     with pytest.raises(AttachError, match=r"attach_\* functions"):
         links.attach(program_of("my_section"))
+
+
+def test_kinds_of_later_versions_are_named():
+    with pytest.raises(AttachError, match="socket_filter") as caught:
+        links.attach(program_of("socket"))
+    assert caught.value.errno == errno.EOPNOTSUPP
 
 
 @pytest.mark.parametrize("definition", SECTION_DEFINITIONS, ids=lambda row: row.name)
