@@ -1,4 +1,4 @@
-"""What linking gives: programs ready to load but for the file descriptors that the loader puts in."""
+"""What linking gives: programs that lack only the file descriptors which the loader puts in."""
 
 from __future__ import annotations
 
