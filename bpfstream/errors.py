@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 
 ENOTSUPP = 524
-"""An errno that the kernel lets through although user space does not know it (include/linux/errno.h)."""
+"""An errno that the kernel lets through though user space lacks it (include/linux/errno.h)."""
 
 
 def errno_name(code: int) -> str:

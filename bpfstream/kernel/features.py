@@ -21,11 +21,12 @@ import msgspec
 
 from bpfstream.abi.btf import Kind, Linkage
 from bpfstream.abi.maps import MapFlags, MapType
-from bpfstream.abi.programs import AttachType, ProgramType
+from bpfstream.abi.programs import AttachType, ProgramFlags, ProgramType
 from bpfstream.errors import ENOTSUPP, KernelError, MissingBtfError, NotSupportedError
 from bpfstream.kernel import bpf, info, memlock, perf, privileges, symbols, syscalls, tracefs
 from bpfstream.kernel import probe_objects as probe
 from bpfstream.kernel.btf import kernel_btf
+from bpfstream.kernel.test_run import program_test_run
 
 _REFUSALS = frozenset({errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP})
 """What a kernel answers to something that it does not know."""
@@ -83,6 +84,8 @@ class Feature(Enum):
     UPROBE_REFERENCE_COUNTER = "reference counters of uprobes", "4.20"
     TRACEFS_KPROBES = "kprobe_events in tracefs", "3.15"
     TRACEFS_UPROBES = "uprobe_events in tracefs", "3.15"
+    RAW_TRACEPOINT_TEST_RUN = "test runs of raw tracepoint programs", "5.10"
+    SYSCALL_PROGRAMS = "programs that make system calls", "5.14"
     SYSCALL_WRAPPER = "system calls behind wrappers with a pt_regs argument", "4.17"
 
     def __init__(self, text: str, since: str) -> None:
@@ -160,10 +163,17 @@ def _loads(
     *,
     attach_type: int = 0,
     name: str = "",
+    flags: int = 0,
 ) -> bool:
     return _accepts(
         lambda: bpf.program_load(
-            program_type, code, license="GPL", attach_type=attach_type, name=name, log_level=0
+            program_type,
+            code,
+            license="GPL",
+            attach_type=attach_type,
+            name=name,
+            flags=flags,
+            log_level=0,
         )
     )
 
@@ -273,6 +283,19 @@ def _uprobe_reference_counter() -> bool:
     return _has_pmu("uprobe") and perf.pmu_format_bit("uprobe", "ref_ctr_offset") is not None
 
 
+def _raw_tracepoint_test_run() -> bool:
+    fd = bpf.program_load(ProgramType.RAW_TRACEPOINT, probe.RETURN_ZERO, license="GPL", log_level=0)
+    try:
+        program_test_run(fd)
+    except OSError as error:
+        if error.errno == ENOTSUPP:
+            return False
+        raise
+    finally:
+        os.close(fd)
+    return True
+
+
 def _syscall_wrapper() -> bool:
     name = _SYSCALL_WRAPPERS.get(syscalls.machine())
     if name is None:
@@ -344,5 +367,11 @@ _QUESTIONS = {
     Feature.UPROBE_REFERENCE_COUNTER: _Question(_uprobe_reference_counter),
     Feature.TRACEFS_KPROBES: _Question(lambda: tracefs.has_file("kprobe_events")),
     Feature.TRACEFS_UPROBES: _Question(lambda: tracefs.has_file("uprobe_events")),
+    Feature.RAW_TRACEPOINT_TEST_RUN: _Question(
+        _raw_tracepoint_test_run, ProgramType.RAW_TRACEPOINT
+    ),
+    Feature.SYSCALL_PROGRAMS: _Question(
+        lambda: _loads(ProgramType.SYSCALL, flags=ProgramFlags.SLEEPABLE), ProgramType.SYSCALL
+    ),
     Feature.SYSCALL_WRAPPER: _Question(_syscall_wrapper),
 }

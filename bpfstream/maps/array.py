@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar, overload
 
 from bpfstream.abi.maps import UpdateFlags
-from bpfstream.maps.map import Map, PerCpuValue
+from bpfstream.maps.map import Map
 
 V = TypeVar("V")
 
@@ -43,7 +43,3 @@ class ArrayMap(Map[int, V], Sequence[V]):
         if not 0 <= at < len(self):
             raise IndexError(f"map {self.name!r} has {len(self)} elements, not one at {index}")
         return _INDEX.pack(at)
-
-
-class PerCpuArrayMap(ArrayMap[PerCpuValue[V]]):
-    """An array map with one value a CPU (``PERCPU_ARRAY``)."""

@@ -11,10 +11,10 @@ from bpfstream.kernel.cpus import possible_cpus
 from bpfstream.kernel.features import Feature, supports
 from bpfstream.kernel.memory import PAGE_SIZE
 from bpfstream.kernel.privileges import explain
-from bpfstream.maps.array import ArrayMap, PerCpuArrayMap
-from bpfstream.maps.hash import HashMap, PerCpuHashMap
-from bpfstream.maps.map import Codec, Map, PerCpuCodec, RawCodec
-from bpfstream.records import codec
+from bpfstream.maps.array import ArrayMap
+from bpfstream.maps.hash import HashMap
+from bpfstream.maps.map import Map
+from bpfstream.maps.per_cpu import PerCpuArrayMap, PerCpuHashMap
 from bpfstream.spec import MapSpec, kernel_shape
 
 _FACES: dict[MapType | int, type[Map[Any, Any]]] = {
@@ -25,8 +25,6 @@ _FACES: dict[MapType | int, type[Map[Any, Any]]] = {
     MapType.ARRAY: ArrayMap,
     MapType.PERCPU_ARRAY: PerCpuArrayMap,
 }
-
-_PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.PERCPU_ARRAY})
 
 
 def create_map(spec: MapSpec, *, btf: Btf | None = None, btf_fd: int = 0) -> Map[Any, Any]:
@@ -52,7 +50,6 @@ def create_map(spec: MapSpec, *, btf: Btf | None = None, btf_fd: int = 0) -> Map
     created = spec.copy()
     created.key_size, created.value_size = shape.key_size, shape.value_size
     created.max_entries, created.flags = shape.max_entries, flags
-    key, value = _codecs(created, btf)
     inner = None if spec.inner is None else create_map(spec.inner, btf=btf, btf_fd=btf_fd)
     try:
         types = (shape.key_type_id, shape.value_type_id) if btf_fd else (0, 0)
@@ -60,7 +57,7 @@ def create_map(spec: MapSpec, *, btf: Btf | None = None, btf_fd: int = 0) -> Map
     finally:
         if inner is not None:
             inner.close()
-    return _FACES.get(created.type, Map)(spec.name, fd, created, key, value)
+    return _FACES.get(created.type, Map)(fd, created, btf)
 
 
 def _create(spec: MapSpec, btf_fd: int, types: tuple[int, int], inner_fd: int) -> int:
@@ -92,15 +89,3 @@ def _create(spec: MapSpec, btf_fd: int, types: tuple[int, int], inner_fd: int) -
         return attempt(0, 0, 0)
     except OSError as error:
         raise explain(f"create map {spec.name!r}", error, map_type=spec.type) from error
-
-
-def _codecs(spec: MapSpec, btf: Btf | None) -> tuple[Codec[Any], Codec[Any]]:
-    key: Codec[Any] = RawCodec()
-    value: Codec[Any] = RawCodec()
-    if btf is not None and spec.key_type_id and spec.key_size:
-        key = codec(btf, spec.key_type_id)
-    if btf is not None and spec.value_type_id and spec.value_size:
-        value = codec(btf, spec.value_type_id)
-    if spec.type in _PER_CPU:
-        value = PerCpuCodec(value, spec.value_size)
-    return key, value

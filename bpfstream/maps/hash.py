@@ -9,7 +9,7 @@ from typing import TypeVar
 from bpfstream.abi.maps import UpdateFlags
 from bpfstream.kernel import bpf
 from bpfstream.kernel.privileges import explain
-from bpfstream.maps.map import Map, PerCpuValue
+from bpfstream.maps.map import Map
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -104,7 +104,3 @@ class HashMap(Map[K, V], MutableMapping[K, V]):
             return bpf.map_next_key(self.fd, key, self.spec.key_size)
         except OSError as error:
             raise explain(f"iterate over map {self.name!r}", error) from error
-
-
-class PerCpuHashMap(HashMap[K, PerCpuValue[V]]):
-    """A hash map with one value a CPU (``PERCPU_HASH``, ``LRU_PERCPU_HASH``)."""

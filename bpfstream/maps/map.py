@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Generic, Protocol, Self, TypeVar, cast
+from functools import cached_property
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from bpfstream.abi.maps import MapType, UpdateFlags
+from bpfstream.btf import Btf
 from bpfstream.errors import closed
 from bpfstream.kernel import bpf
-from bpfstream.kernel.cpus import possible_cpus
 from bpfstream.kernel.info import MapInfo, map_info
 from bpfstream.kernel.privileges import explain
+from bpfstream.records import codec
 from bpfstream.spec import MapSpec
 
 K = TypeVar("K")
@@ -42,63 +44,47 @@ class RawCodec:
         return data
 
 
-class PerCpuValue(tuple[V, ...]):
-    """A value of a per-CPU map: one for each possible CPU, in the order of their numbers."""
-
-    __slots__ = ()
-
-    def sum(self) -> V:
-        """The total over all CPUs; for values that are numbers."""
-        total: Any = sum(cast("tuple[Any, ...]", self))
-        return cast("V", total)
-
-
-class PerCpuCodec(Generic[V]):
-    """Values of a per-CPU map.
-
-    The kernel copies one slot of `value_size` rounded up to 8 bytes for each possible CPU, online
-    or not (kernel/bpf/arraymap.c, bpf_percpu_array_copy).
-    """
-
-    def __init__(self, value: Codec[V], value_size: int) -> None:
-        self._value = value
-        self._value_size = value_size
-        self._stride = -(-value_size // 8) * 8
-        self._cpus = len(possible_cpus())
-        self.size = self._stride * self._cpus
-
-    def encode(self, value: PerCpuValue[V], /) -> bytes:
-        """The slots of all possible CPUs.
-
-        Raises:
-            ValueError: There is not one value for each possible CPU.
-        """
-        if len(value) != self._cpus:
-            raise ValueError(f"{len(value)} values for {self._cpus} possible CPUs")
-        return b"".join(self._value.encode(item).ljust(self._stride, b"\0") for item in value)
-
-    def decode(self, data: bytes, /) -> PerCpuValue[V]:
-        """One value for each possible CPU."""
-        slots = range(0, self.size, self._stride)
-        return PerCpuValue(self._value.decode(data[at : at + self._value_size]) for at in slots)
+def _codec(btf: Btf | None, type_id: int, size: int) -> Codec[Any]:
+    return RawCodec() if btf is None or not type_id or not size else codec(btf, type_id)
 
 
 class Map(Generic[K, V]):
     """A map in the kernel. It lives while something holds it: this object, a program, a pin.
+
+    Keys and values have the types that the object's BTF gives them, and are `bytes` where it gives
+    none, as for sections of data.
 
     Attributes:
         name: Its name in the object.
         spec: The shape that it was created with.
     """
 
-    def __init__(self, name: str, fd: int, spec: MapSpec, key: Codec[K], value: Codec[V]) -> None:
-        """Take over `fd`."""
-        self.name = name
+    def __init__(self, fd: int, spec: MapSpec, btf: Btf | None = None) -> None:
+        """Take over `fd`.
+
+        Args:
+            fd: The map.
+            spec: The shape that it was created with.
+            btf: The object's types.
+        """
+        self.name = spec.name
         self.spec = spec
+        self._btf = btf
         self._fd = fd
-        self._key = key
-        self._value = value
-        self._value_bytes = value.size if isinstance(value, PerCpuCodec) else spec.value_size
+
+    @cached_property
+    def _key(self) -> Codec[Any]:
+        return _codec(self._btf, self.spec.key_type_id, self.spec.key_size)
+
+    @cached_property
+    def _value(self) -> Codec[Any]:
+        type_id = 0 if self.spec.is_data else self.spec.value_type_id
+        return _codec(self._btf, type_id, self.spec.value_size)
+
+    @property
+    def _value_bytes(self) -> int:
+        """What the kernel writes for a value."""
+        return self.spec.value_size
 
     @property
     def fd(self) -> int:
@@ -150,7 +136,10 @@ class Map(Generic[K, V]):
             data = bpf.map_lookup(self.fd, key, self._value_bytes)
         except OSError as error:
             raise explain(f"look up an element of map {self.name!r}", error) from error
-        return None if data is None else self._value.decode(data)
+        if data is None:
+            return None
+        value: V = self._value.decode(data)
+        return value
 
     def _update(self, key: bytes, value: bytes, flags: UpdateFlags) -> None:
         try:
