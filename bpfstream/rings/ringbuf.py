@@ -193,19 +193,18 @@ class RingBufferReader:
         offsets: list[int] = []
         lengths: list[int] = []
         discarded = 0
-        position = start
         more = False
-        while available:
-            if len(offsets) + discarded >= limit:
-                more = True
+        position, end = start, start + available
+        for _ in range(limit):
+            if position == end:
                 break
             offset = position & mask
             header = headers[offset >> 2]
             if header & _BUSY:
                 break
             length = header & RECORD_LENGTH_MASK
-            step = (length + 15) & -8  # _step(), without the cost of a call
-            if step > available:
+            following = position + ((length + 15) & -8)  # _step(), without the cost of a call
+            if following > end:
                 if position == start:
                     raise RingCorruptedError(
                         f"a record of {length} bytes where {available} are available",
@@ -213,13 +212,14 @@ class RingBufferReader:
                     )
                 more = True
                 break
-            if header & _DISCARD:
-                discarded += 1
-            else:
+            if header == length:
                 offsets.append(offset + RECORD_HEADER_SIZE)
                 lengths.append(length)
-            available -= step
-            position += step
+            else:
+                discarded += 1
+            position = following
+        else:
+            more = position != end
         return _Scan(start, offsets, lengths, position & POSITION_MASK, discarded, more)
 
     def _position_of(self, offset: int, start: int) -> int:
