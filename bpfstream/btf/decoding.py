@@ -135,7 +135,7 @@ def _rows3(words: Words, body: int, count: int) -> Iterator[tuple[int, int, int]
 
 def _integer(name: str, size: int, encoded: int) -> Int:
     encoding, offset, bits = encoded >> 24, encoded >> 16 & 0xFF, encoded & 0xFF
-    if encoding & ~_INT_ENCODINGS:
+    if encoding > _INT_ENCODINGS:
         raise BtfError(f"INT {name!r} with encoding {encoding:#x}")
     if offset + bits > 8 * size:
         raise BtfError(f"INT {name!r} of {bits} bits from bit {offset} in {size} bytes")

@@ -39,6 +39,9 @@ class TypeSource(Protocol):
 _DEPTH = 16
 """Types followed in a row; what is deeper shows as ``...``."""
 
+_PARAMETERS = 12
+"""Parameters of a function that are shown; so many go with the kernel's own functions."""
+
 
 def describe(btf: TypeSource, type_id: int) -> str:
     """The type as a C declaration without a name; long or circular ones are cut with ``...``."""
@@ -75,14 +78,16 @@ def _declare(btf: TypeSource, type_id: int, declarator: str, depth: int) -> str:
         case TypeTag(type=target):
             return _declare(btf, target, declarator, depth - 1)
         case FunctionPrototype(return_type=result, parameters=parameters):
-            # Prototypes within prototypes would multiply: one level is enough to know a function.
+            # Prototypes within prototypes would multiply: a level or two tell a function.
             inner = min(2, depth - 1)
             declared = [
-                "..."
-                if parameter == parameters[-1] and not parameter.type and not parameter.name
-                else _declare(btf, parameter.type, parameter.name, inner)
-                for parameter in parameters
+                _declare(btf, parameter.type, parameter.name, inner)
+                if parameter.type or parameter.name
+                else "..."
+                for parameter in parameters[:_PARAMETERS]
             ]
+            if len(parameters) > _PARAMETERS:
+                declared.append("...")
             arguments = ", ".join(declared) or "void"
             return _declare(btf, result, f"{_grouped(declarator)}({arguments})", inner)
         case Function(name=name, prototype=prototype):

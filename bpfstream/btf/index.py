@@ -123,6 +123,8 @@ class NameIndex:
         there only as another's end is looked for when nothing else is found. In a small table
         every place counts.
         """
+        if not name:
+            return set()
         if not self._strings.is_small:
             if (offset := self._strings.offset_of(name)) is not None:
                 return {offset}
