@@ -18,6 +18,7 @@ from bpfstream.btf import Btf, types
 from bpfstream.errors import BtfError, LinkingError
 from bpfstream.linker.target import Target
 from bpfstream.spec import ExternSpec, MapSpec, ObjectSpec
+from bpfstream.spec.data_maps import data_map_kernel_name
 
 KCONFIG_MAP = ".kconfig"
 """Name of the map, as of the section that declares the values."""
@@ -87,6 +88,7 @@ def build(spec: ObjectSpec, target: Target) -> Kconfig | None:
             value_type_id=btf.find(KCONFIG_MAP, Kind.DATASEC) or 0,
             contents=bytes(contents),
             section=KCONFIG_MAP,
+            kernel_name=data_map_kernel_name(spec.name, KCONFIG_MAP),
         ),
     )
 
