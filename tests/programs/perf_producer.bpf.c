@@ -10,8 +10,8 @@
 
 #define PRODUCERS 128
 #define FIRST_CPU_PRODUCER 64 /* producers 0 to 63 are callers' own, 64 + n is CPU n */
-#define LONGEST_BURST 512
-#define WORDS 61
+#define LONGEST_BURST 256
+#define WORDS 45 /* with less stack left, older verifiers refuse it */
 
 struct record {
 	__u64 sequence;
@@ -47,8 +47,12 @@ const volatile __u32 target_pid = 0;    /* 0: the program on_syscall does nothin
 const volatile __s64 only_syscall = -1; /* -1: every system call of that process */
 __u32 burst = 1;                        /* records a system call */
 
-/* 0, or a negative errno: ENOENT where nobody reads this CPU's buffer, ENOSPC where it is full. */
-static __attribute__((noinline)) long output(void *ctx, __u32 producer, __u64 sequence)
+/*
+ * 0, or a negative errno: ENOENT where nobody reads this CPU's buffer, ENOSPC where it is full.
+ * A global function: the verifier walks it once, and not once for every turn of the loop.
+ */
+__attribute__((noinline)) int output(struct bpf_raw_tracepoint_args *ctx, __u32 producer,
+				     __u64 sequence)
 {
 	struct longest_record event;
 	__u64 mark = (__u64)producer << 56 ^ sequence;
@@ -63,7 +67,8 @@ static __attribute__((noinline)) long output(void *ctx, __u32 producer, __u64 se
 				     sizeof(event.record) + words * sizeof(__u64));
 }
 
-static __always_inline int produce_burst(void *ctx, __u32 producer, __u32 count)
+static __always_inline int produce_burst(struct bpf_raw_tracepoint_args *ctx, __u32 producer,
+					 __u32 count)
 {
 	struct tally *tally = bpf_map_lookup_elem(&tallies, &producer);
 

@@ -13,7 +13,7 @@
 
 #define PRODUCERS 128
 #define FIRST_CPU_PRODUCER 64 /* producers 0 to 63 are callers' own, 64 + n is CPU n */
-#define LONGEST_BURST 512
+#define LONGEST_BURST 256
 
 enum shape { SHORT = 0, MEDIUM = 1, LONG = 2 };
 
