@@ -62,6 +62,7 @@ class ObjectError(BpfstreamError):
     Attributes:
         section: The ELF section at fault, when there is one.
         offset: The byte offset in that section (or in the file), when it is known.
+        path: The file, once it is known: what reads a file adds it on the way out.
     """
 
     def __init__(
@@ -72,6 +73,11 @@ class ObjectError(BpfstreamError):
         super().__init__(f"{message} [{', '.join(place)}]" if place else message, hint=hint)
         self.section = section
         self.offset = offset
+        self.path: str | None = None
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{self.path}: {message}" if self.path is not None else message
 
 
 class BtfError(ObjectError):

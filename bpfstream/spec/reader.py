@@ -32,19 +32,22 @@ _MAX_LICENSE: Final = 63
 def read_file(path: Path) -> ObjectSpec:
     """Read an object file: see `ObjectSpec.from_file`."""
     try:
+        return _Reader(_read_bytes(path), path.name, path).read()
+    except ObjectError as error:
+        error.path = str(path)
+        raise
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_SIZE + 1)
-    except OSError as error:
-        raise ObjectError(f"{path} can't be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ObjectError(f"{path!r} is no path of a file: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ObjectError(f"the file can't be read: {reason}") from error
     if len(data) > MAX_FILE_SIZE:
-        raise ObjectError(f"{path} has more than {MAX_FILE_SIZE} bytes")
-    try:
-        return _Reader(data, path.name, path).read()
-    except ObjectError as error:
-        error.add_note(f"in {path}")
-        raise
+        raise ObjectError(f"the file has more than {MAX_FILE_SIZE} bytes")
+    return data
 
 
 def read_object(data: bytes, name: str) -> ObjectSpec:
