@@ -29,11 +29,11 @@ def require(*features: Feature) -> None:
 
     for feature in features:
         try:
-            missing = "" if supports(feature) else f"Linux {feature.since}"
-        except KernelError as refusal:
-            missing = refusal.reason or str(refusal)
-        if missing:
-            pytest.skip(f"needs {feature.text}: {missing}")
+            available, refused = supports(feature), ""
+        except KernelError as error:
+            available, refused = False, f", but {error.reason or error}"
+        if not available:
+            pytest.skip(f"needs {feature.text} (since Linux {feature.since}){refused}")
 
 
 def require_root() -> None:
