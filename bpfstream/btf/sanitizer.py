@@ -60,7 +60,7 @@ def sanitize(btf: Btf, missing: Collection[BtfFeature]) -> bytes:
         missing: What the kernel does not understand.
 
     Raises:
-        BtfError: A type is malformed.
+        BtfError: A type is malformed, or a data section is too large to be a struct.
     """
     if not missing:
         return bytes(btf.data)

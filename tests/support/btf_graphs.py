@@ -41,6 +41,7 @@ names = st.one_of(
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12),
 )
 words = st.integers(0, 0xFFFFFFFF)
+section_offsets = st.integers(0, 0x1FFFFFFF)  # in bits they fit a member of a struct
 linkages = st.sampled_from(Linkage)
 
 
@@ -75,7 +76,9 @@ def types(end_id: int) -> st.SearchStrategy[Type]:
     bitfields = st.builds(Member, names, ids, st.integers(0, 0xFFFFFF), st.integers(0, 255))
     members = st.one_of(plain, st.lists(bitfields, max_size=4).map(tuple))
     parameters = st.lists(st.builds(Parameter, names, ids), max_size=4).map(tuple)
-    entries = st.lists(st.builds(DataSectionEntry, ids, words, words), max_size=4).map(tuple)
+    entries = st.lists(st.builds(DataSectionEntry, ids, section_offsets, words), max_size=4).map(
+        tuple
+    )
     return st.one_of(
         integers(),
         st.builds(Pointer, ids),
