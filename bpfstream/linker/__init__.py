@@ -13,8 +13,10 @@ from bpfstream.linker.linked import (
     PoisonedRelocation,
 )
 from bpfstream.linker.target import ModuleBtf, Target
+from bpfstream.linker.targets import AttachTarget, find_attach_target
 
 __all__ = [
+    "AttachTarget",
     "BtfReference",
     "KfuncReference",
     "LinkedObject",
@@ -23,5 +25,6 @@ __all__ = [
     "ModuleBtf",
     "PoisonedRelocation",
     "Target",
+    "find_attach_target",
     "link",
 ]

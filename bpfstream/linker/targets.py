@@ -9,13 +9,31 @@ from __future__ import annotations
 import msgspec
 
 from bpfstream.abi.btf import Kind
-from bpfstream.abi.programs import ProgramType
+from bpfstream.abi.programs import AttachType, ProgramType
 from bpfstream.abi.sections import btf_target
+from bpfstream.btf import essential_name
 from bpfstream.errors import LinkingError, MissingBtfError
 from bpfstream.linker.target import ModuleBtf, Target
 from bpfstream.spec import ProgramSpec
 
 _KERNEL = "vmlinux"
+
+_SEVERAL_TARGETS = frozenset(
+    {
+        AttachType.TRACE_FENTRY_MULTI,
+        AttachType.TRACE_FEXIT_MULTI,
+        AttachType.TRACE_FSESSION_MULTI,
+    }
+)
+"""Attach types whose programs learn what they are attached to when they are attached."""
+
+_KINDS_OF_TARGET = {
+    "": "function",
+    "btf_trace_": "tracepoint",
+    "bpf_lsm_": "LSM hook",
+    "bpf_iter_": "iterator",
+}
+"""What a target is called, by the prefix that its name has in BTF."""
 
 
 class AttachTarget(msgspec.Struct, frozen=True):
@@ -40,16 +58,15 @@ def find_attach_target(program: ProgramSpec, target: Target) -> AttachTarget:
         LinkingError: The section names no target, or the kernel has none of that name.
         MissingBtfError: The kernel has no BTF.
     """
-    definition = program.definition
-    if definition is None or not definition.needs_btf_target:
+    if program.type not in (ProgramType.TRACING, ProgramType.LSM):
         return AttachTarget()
-    if program.type == ProgramType.EXT:
+    if program.attach_type in _SEVERAL_TARGETS:
         return AttachTarget()
     if not program.attach_to:
         raise LinkingError(
             f"section {program.section!r} does not say what to attach to",
             program=program.name,
-            hint=f"name it: {definition.name}/NAME",
+            hint=f"name the section {program.section}/TARGET or set the program's attach_to",
         )
     if target.btf is None:
         raise MissingBtfError(
@@ -61,11 +78,9 @@ def find_attach_target(program: ProgramSpec, target: Target) -> AttachTarget:
     module_name, _, name = program.attach_to.rpartition(":")
     found = _find(wanted.prefix + name, wanted.kind, module_name, target)
     if found is None:
-        where = f"module {module_name}" if module_name else "the kernel and its modules"
+        place = f"module {module_name} has" if module_name else "the kernel and its modules have"
         raise LinkingError(
-            f"{where} have no {_in_words(wanted.kind)} {wanted.prefix + name!r} to attach to"
-            if not module_name
-            else f"{where} has no {_in_words(wanted.kind)} {wanted.prefix + name!r} to attach to",
+            f"{place} no {_KINDS_OF_TARGET[wanted.prefix]} {name!r} to attach to",
             program=program.name,
         )
     return found
@@ -81,11 +96,7 @@ def _find(name: str, kind: Kind, module_name: str, target: Target) -> AttachTarg
             return None
     for module in target.modules():
         if module_name in ("", module.name):
-            type_id = module.btf.find(name, kind)
-            if type_id is not None:
-                return AttachTarget(type_id, module)
+            for type_id in module.btf.candidates(essential_name(name), (kind,)):
+                if module.btf.name(type_id) == name:
+                    return AttachTarget(type_id, module)
     return None
-
-
-def _in_words(kind: Kind) -> str:
-    return "function" if kind == Kind.FUNC else "tracepoint type"
