@@ -22,7 +22,7 @@ def call_statfs(times=5):
         os.statvfs("/proc")  # not "/", which may be an overlay: it asks the layer below too
 
 
-@pytest.mark.parametrize("section", ["kprobe/vfs_statfs", "kretprobe/vfs_statfs"])
+@pytest.mark.parametrize("section", ["kprobe/security_sb_statfs", "kretprobe/security_sb_statfs"])
 def test_a_kprobe_program_runs_at_each_call(section):
     require(Feature.KPROBE_PMU)
     with counting_program(section) as program:
@@ -45,7 +45,7 @@ def test_a_system_call_is_found_whatever_its_function_is_called(section):
         assert program.runs == 5
 
 
-@pytest.mark.parametrize("section", ["kprobe/vfs_statfs", "kretprobe/vfs_statfs"])
+@pytest.mark.parametrize("section", ["kprobe/security_sb_statfs", "kretprobe/security_sb_statfs"])
 def test_without_the_pmu_a_kprobe_is_made_by_tracefs_and_removed(section, tracefs, monkeypatch):
     require(Feature.TRACEFS_KPROBES)
     monkeypatch.setattr(perf, "pmu_type", lambda name: None)
@@ -61,19 +61,19 @@ def test_without_the_pmu_a_kprobe_is_made_by_tracefs_and_removed(section, tracef
 def test_a_kernel_program_reads_its_cookie():
     require(Feature.KPROBE_PMU, Feature.PERF_LINK, Feature.ATTACH_COOKIE)
     with (
-        counting_program("kprobe/vfs_statfs", reads_cookie=True) as program,
+        counting_program("kprobe/security_sb_statfs", reads_cookie=True) as program,
         links.attach(program, cookie=7),
     ):
         call_statfs(1)
         assert program.cookie == 7
 
 
-@pytest.mark.parametrize("section", ["kprobe/vfs_statfz", "kretprobe/vfs_statfz"])
+@pytest.mark.parametrize("section", ["kprobe/security_sb_statfz", "kretprobe/security_sb_statfz"])
 def test_an_unknown_function_is_named_with_those_like_it(section):
     require(Feature.KPROBE_PMU)
     with (
         counting_program(section) as program,
-        pytest.raises(AttachError, match=r"no function 'vfs_statfz'.*vfs_statfs"),
+        pytest.raises(AttachError, match=r"no function 'security_sb_statfz'.*security_sb_statfs"),
     ):
         links.attach(program)
 
@@ -90,7 +90,7 @@ def test_a_function_that_must_not_be_probed_says_so():
 
 def test_the_middle_of_an_instruction_is_refused():
     require(Feature.KPROBE_PMU)
-    with counting_program("kprobe/vfs_statfs+0x1") as program, pytest.raises(AttachError):
+    with counting_program("kprobe/security_sb_statfs+0x1") as program, pytest.raises(AttachError):
         links.attach(program)
 
 
@@ -100,14 +100,15 @@ def test_a_kernel_without_kprobes_says_so(tracefs):
     from bpfstream.errors import NotSupportedError
 
     with (
-        counting_program("kprobe/vfs_statfs") as program,
+        counting_program("kprobe/security_sb_statfs") as program,
         pytest.raises(NotSupportedError, match="CONFIG_KPROBES"),
     ):
         links.attach(program)
 
 
 @pytest.mark.parametrize(
-    "section", ["fentry/vfs_statfs", "fexit/vfs_statfs", "fmod_ret/security_sb_statfs"]
+    "section",
+    ["fentry/security_sb_statfs", "fexit/security_sb_statfs", "fmod_ret/security_sb_statfs"],
 )
 def test_a_tracing_program_runs_at_each_call(section):
     require(Feature.TRACING)

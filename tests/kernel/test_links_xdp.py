@@ -43,7 +43,7 @@ def test_a_program_sees_each_packet_until_it_is_detached(veth, mode):
 def test_an_interface_is_given_by_index_too(veth):
     require(Feature.XDP_LINK)
     with (
-        counting_program("xdp.frags") as program,
+        counting_program("xdp") as program,
         links.attach_xdp(program, socket.if_nametoindex(veth.name)),
     ):
         send_over(veth)
