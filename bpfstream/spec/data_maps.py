@@ -1,5 +1,6 @@
 """Sections of global variables as the maps that hold them: arrays of one entry."""
 
+import string
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -14,6 +15,9 @@ from bpfstream.spec.maps import KERNEL_NAME_LENGTH, MapSpec
 
 MAX_SECTION_SIZE: Final = (1 << 31) - 1
 """Bytes of the largest array value (``INT_MAX``; kernel/bpf/arraymap.c, array_map_alloc_check)."""
+
+_NAME_BYTES: Final = frozenset((string.ascii_letters + string.digits + "_.").encode())
+"""What a name in the kernel is made of (kernel/bpf/syscall.c, ``bpf_obj_name_cpy``)."""
 
 _LEAST_SUFFIX: Final = 7
 """Bytes of a kernel name that are kept for the section: those of ``.rodata``."""
@@ -97,11 +101,10 @@ def data_map_kernel_name(object_name: str, section_name: str) -> str:
     ``"execsnoop"`` and ``".rodata"`` give ``"execsnoo.rodata"``; a section with a name of its own,
     such as ``".rodata.filters"``, stays without the object's (libbpf.c, ``internal_map_name``).
     """
-    if "." in section_name[1:]:
-        name = section_name[:KERNEL_NAME_LENGTH]
+    prefix, section = object_name.encode(), section_name.encode()
+    if b"." in section[1:]:
+        name = section[:KERNEL_NAME_LENGTH]
     else:
-        suffix = min(max(_LEAST_SUFFIX, len(section_name)), KERNEL_NAME_LENGTH)
-        name = object_name[: KERNEL_NAME_LENGTH - suffix] + section_name[:suffix]
-    return "".join(
-        char if char.isascii() and (char.isalnum() or char in "_.") else "_" for char in name
-    )
+        suffix = min(max(_LEAST_SUFFIX, len(section)), KERNEL_NAME_LENGTH)
+        name = prefix[: KERNEL_NAME_LENGTH - suffix] + section[:suffix]
+    return "".join(chr(byte) if byte in _NAME_BYTES else "_" for byte in name)
