@@ -14,7 +14,8 @@ from bpfstream.records.shapes import Field, python_type
 MODULE = "bpfstream.records"
 """Where the classes say they come from."""
 
-_NOT_MEMBERS = frozenset(dir(IntEnum)) | {"mro"}
+_SPECIAL = "mro"
+"""A name that Enum refuses, beside all that begin and end with an underscore."""
 
 
 def make_struct(name: str, fields: Sequence[Field]) -> type[msgspec.Struct]:
@@ -37,7 +38,7 @@ def make_enum(name: str, values: Iterable[tuple[str, int]]) -> type[IntEnum]:
     members: dict[str, int] = {}
     for c_name, value in values:
         member = python_name(c_name)
-        if member in _NOT_MEMBERS or (member[0] == "_" == member[-1]):
+        if member == _SPECIAL or (member[0] == "_" == member[-1]):
             member = f"{member.strip('_') or 'member'}_"
         members[python_name(member, members)] = value
     # The functional form makes a class; mypy only knows it with literal members.

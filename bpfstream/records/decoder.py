@@ -45,8 +45,9 @@ from bpfstream.records.shapes import (
 )
 from bpfstream.rings import Decode
 
-MAXIMUM_LEAVES = 16384
-"""Values in one decoded record, arrays counted as one."""
+MAXIMUM_VALUES = 16384
+"""Values in one decoded record, arrays counted as one: a struct of a few dozen types can have
+billions, each level twice the one below. The kernel's task_struct has some 600."""
 
 _INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _FLOATS = {2: "e", 4: "f", 8: "d"}
@@ -82,6 +83,7 @@ class _Generator:
         self._constants: dict[int, str] = {}
         self._tables: dict[type[enum.Enum], EnumTable] = {}
         self._leaves: dict[tuple[int, str], str] = {}
+        self._values = 0
 
     def function(self) -> Decode[Any]:
         size = self._shape.size
@@ -107,6 +109,7 @@ class _Generator:
     def _body(self, tail: tuple[Field, ...]) -> list[str]:
         """The statements that unpack and return; `tail` is read from what the record has left."""
         self._leaves = {}
+        self._values = 0
         result = self._value(self._shape, 0, tail)
         return [
             " try:",
@@ -120,6 +123,9 @@ class _Generator:
 
     def _value(self, shape: Shape, offset: int, tail: tuple[Field, ...] = ()) -> str:
         """An expression for what lies at `offset` from the start of the outermost value."""
+        self._values += 1
+        if self._values > MAXIMUM_VALUES:
+            raise SchemaError(f"{self._shape.c_type} has more than {MAXIMUM_VALUES} values")
         match shape:
             case Record():
                 return self._construct(shape, offset, tail)
@@ -217,8 +223,6 @@ class _Generator:
 
     def _leaf(self, offset: int, code: str) -> str:
         """The variable that the value at an offset is unpacked into."""
-        if len(self._leaves) >= MAXIMUM_LEAVES:
-            raise SchemaError(f"{self._shape.c_type} has more than {MAXIMUM_LEAVES} values")
         return self._leaves.setdefault((offset, code), f"v{len(self._leaves)}")
 
     def _unpacking(self) -> list[str]:
