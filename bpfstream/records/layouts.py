@@ -71,15 +71,16 @@ def shape_of_class(struct: type[msgspec.Struct]) -> Record:
     """
     fields: list[Field] = []
     end = alignment = 0
-    for name, annotation in struct_fields(struct):
+    for own in struct_fields(struct):
+        name = own.name
         if fields and fields[-1].flexible:
             raise _error(struct, fields[-1].name, "an array without a length is not the last field")
-        shape = _shape_of_annotation(struct, name, annotation)
-        own = _alignment(shape)
+        shape = _shape_of_annotation(struct, name, own.type)
+        needed = _alignment(shape)
         flexible = shape.size == 0 and not isinstance(shape, Record)
-        offset = -(-end // own) * own
-        end, alignment = offset + shape.size, max(alignment, own)
-        fitted = fit(annotation, shape, f"{struct.__name__}.{name}")
+        offset = -(-end // needed) * needed
+        end, alignment = offset + shape.size, max(alignment, needed)
+        fitted = fit(own.type, shape, f"{struct.__name__}.{name}")
         fields.append(Field(name, name, offset, fitted, flexible=flexible))
     size = -(-end // alignment) * alignment if alignment else 0
     made = tuple(fields)

@@ -27,14 +27,14 @@ _Numbers = Integer | Boolean | Enumeration
 _Arrays = Sequence | Text | Opaque
 
 
-def struct_fields(struct: type[msgspec.Struct]) -> list[tuple[str, Any]]:
-    """Names and annotations of a class's fields, in the order of its arguments.
+def struct_fields(struct: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """A class's fields with their annotations, in the order of its arguments.
 
     Raises:
         SchemaError: An annotation names what is not there.
     """
     try:
-        return [(field.name, field.type) for field in msgspec.structs.fields(struct)]
+        return msgspec.structs.fields(struct)
     except (NameError, TypeError) as error:
         raise SchemaError(f"the annotations of {struct.__name__} can't be read: {error}") from error
 
@@ -76,11 +76,9 @@ def bind(record: Record, struct: type[msgspec.Struct], path: str = "") -> Record
     path = path or struct.__name__
     by_c_name = {field.c_name: field for field in record.fields}
     fields = []
-    for info, (name, annotation) in zip(
-        msgspec.structs.fields(struct), struct_fields(struct), strict=True
-    ):
-        where = f"{path}.{name}"
-        names = (info.encode_name, name, name.rstrip("_"))
+    for own in struct_fields(struct):
+        name, where = own.name, f"{path}.{own.name}"
+        names = (own.encode_name, name, name.rstrip("_"))
         field = next((by_c_name[each] for each in names if each in by_c_name), None)
         if field is None:
             raise SchemaError(
@@ -90,7 +88,7 @@ def bind(record: Record, struct: type[msgspec.Struct], path: str = "") -> Record
             )
         if not name.isidentifier() or keyword.iskeyword(name):
             raise SchemaError(f"{where}: not a name that Python can say", field=name)
-        shape = fit(annotation, field.shape, where)
+        shape = fit(own.type, field.shape, where)
         fields.append(msgspec.structs.replace(field, name=name, shape=shape))
     return msgspec.structs.replace(record, fields=tuple(fields), struct=struct)
 
