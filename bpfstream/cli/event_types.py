@@ -11,8 +11,11 @@ from types import ModuleType
 import click
 import msgspec
 
+EventType = str | type[bytes] | type[msgspec.Struct]
+"""The name of a struct, `bytes` for no type, or a class."""
 
-def event_type(name: str) -> type[msgspec.Struct | bytes] | str:
+
+def event_type(name: str) -> EventType:
     """The type that a name stands for.
 
     Args:

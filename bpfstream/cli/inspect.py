@@ -171,13 +171,13 @@ def _event_report(spec: ObjectSpec, name: str) -> EventReport:
 
 def print_report(report: Report) -> None:
     """Print a report for people."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from bpfstream.cli.console import PlainConsole
     from bpfstream.cli.table import shown
 
-    console = Console(highlight=False, emoji=False, markup=False)
+    console = PlainConsole()
 
     def section(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         if not rows:

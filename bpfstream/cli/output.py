@@ -12,6 +12,9 @@ from typing import Any
 
 import msgspec
 
+PATIENCE = 0.5
+"""Seconds that a reader may take for what was written before, when the stream is to end."""
+
 
 def json_line(value: Any) -> bytes:
     """A value as one line of JSON.
@@ -65,19 +68,28 @@ class LineWriter:
         self._can_wait = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
     async def write(self, lines: Iterable[bytes]) -> None:
-        """Write lines.
+        """Write lines: all of them even when cancelled, unless the reader is stuck.
 
         Raises:
             BrokenPipeError: Nobody reads them any more.
         """
-        import trio
-
         for piece in pieces(lines, select.PIPE_BUF):
             if self._can_wait:
-                await trio.lowlevel.wait_writable(self._descriptor)
+                await self._wait_writable()
             rest = memoryview(piece)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
+
+    async def _wait_writable(self) -> None:
+        """Wait; a cancellation counts only when nothing was read for `PATIENCE` seconds."""
+        import trio
+
+        while True:
+            with trio.move_on_after(PATIENCE, shield=True) as waiting:
+                await trio.lowlevel.wait_writable(self._descriptor)
+            if not waiting.cancelled_caught:
+                return
+            await trio.lowlevel.checkpoint()
 
 
 def pieces(lines: Iterable[bytes], size: int) -> Iterator[bytes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +15,9 @@ import bpfstream
 from bpfstream.abi.maps import MapType
 from bpfstream.cli.assignments import lookup, resize_maps, set_variables
 from bpfstream.cli.command import stop_writing
-from bpfstream.cli.event_types import event_type
+from bpfstream.cli.event_types import EventType, event_type
 from bpfstream.cli.output import LineWriter, json_line
+from bpfstream.live import Object
 from bpfstream.spec import ObjectSpec
 from bpfstream.streams import EventStream, StreamStatistics
 
@@ -103,11 +105,10 @@ class TablePrinter:
     """Prints a table."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
+        from bpfstream.cli.console import PlainConsole
         from bpfstream.cli.table import EventTable
 
-        self._table = EventTable(Console(highlight=False, emoji=False, markup=False))
+        self._table = EventTable(PlainConsole())
 
     async def show(self, events: Sequence[Any], lost: int) -> None:
         """Print a row for each event, and one for the loss."""
@@ -120,7 +121,7 @@ class TablePrinter:
 async def stream(
     spec: ObjectSpec,
     ring: str,
-    kind: str | type | None,
+    kind: EventType | None,
     printer: Printer,
     count: int | None,
     duration: float | None,
@@ -130,35 +131,42 @@ async def stream(
     Returns:
         The stream's last statistics, or None when it ended before there was a stream.
     """
-    statistics = None
+    statistics: StreamStatistics | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_on_signal, nursery.cancel_scope)
-        async with bpfstream.load(spec) as obj, obj.events(ring, type=kind) as events:
-            # The stream is open before programs are attached: no event comes too early.
+        async with bpfstream.load(spec) as obj, open_events(obj, ring, kind) as events:
+            reported = 0
             try:
-                with obj.attach(), trio.move_on_after(duration or float("inf")):
-                    await show_events(events, printer, count)
+                # The stream is open before programs are attached: no event comes too early.
+                with obj.attach(), trio.move_on_after(duration or math.inf):
+                    async for batch in limited(events, count):
+                        lost = events.statistics().lost or 0
+                        new, reported = lost - reported, lost
+                        await printer.show(batch, new)
             except BrokenPipeError:
                 stop_writing()
             finally:
                 statistics = events.statistics()
+                if (statistics.lost or 0) > reported:
+                    with trio.CancelScope(shield=True):
+                        await printer.show((), (statistics.lost or 0) - reported)
         nursery.cancel_scope.cancel()
     return statistics
 
 
-async def show_events(events: EventStream[Any], printer: Printer, count: int | None) -> None:
-    """Print events as they come, `count` of them at most."""
-    left = count
-    lost = 0
-    async for batch in events.batches():
-        shown = batch if left is None else batch[:left]
-        total = events.statistics().lost or 0
-        await printer.show(shown, total - lost)
-        lost = total
-        if left is not None:
-            left -= len(shown)
-            if left == 0:
-                return
+def open_events(obj: Object, ring: str, kind: EventType | None) -> EventStream[Any]:
+    """The stream, typed as the user said or else as the object says."""
+    return obj.events(ring) if kind is None else obj.events(ring, type=kind)
+
+
+async def limited(events: EventStream[Any], count: int | None) -> AsyncIterator[Sequence[Any]]:
+    """Batches as they come; with a `count`, so many single events, and no more are taken."""
+    if count is None:
+        async for batch in events.batches():
+            yield batch
+    else:
+        for _ in range(count):
+            yield (await events.receive(),)
 
 
 async def cancel_on_signal(scope: trio.CancelScope) -> None:

@@ -20,7 +20,6 @@ from bpfstream.live.target import running_kernel
 from bpfstream.spec import ObjectSpec
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
 SLOT_BYTES = 8
@@ -185,9 +184,9 @@ class TextReport:
     """Prints verdicts as they come, and at last how many there were of each kind."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from bpfstream.cli.console import PlainConsole
 
-        self._console: Console = Console(highlight=False, emoji=False, markup=False)
+        self._console = PlainConsole()
         self._object: str | None = None
         self._passed = 0
         self._failed = 0

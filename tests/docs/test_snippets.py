@@ -7,17 +7,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.docs.snippets import ROOT, Snippet, pages, snippets
+from tests.support.mounts import mounted
 from tests.support.requirements import require, require_program, require_root
 
 SNIPPETS = [snippet for page in pages() for snippet in snippets(page)]
 RUNNABLE = [each for each in SNIPPETS if each.language in ("python", "console")]
 TIME_LIMIT = 60
+TRACEFS = Path("/sys/kernel/tracing")
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,9 @@ def test_a_snippet_runs(snippet: Snippet, folders: dict[Path, Path]):
     for program, package in (("clang", "clang"), ("llvm-strip", "llvm")):
         if any(command[-1].startswith(program) for command in commands):
             require_program(program, package=package)
-    with workload():
+    with ExitStack() as stack:
+        if snippet.needs_root and not (TRACEFS / "events").exists():
+            stack.enter_context(mounted("tracefs", TRACEFS))
+        stack.enter_context(workload())
         for command in commands:
             run(command, folders[snippet.page], snippet.lines_until_end)
