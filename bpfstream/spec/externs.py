@@ -48,7 +48,9 @@ def read_externs(
     wanted = [symbol for symbol in symbols if _is_extern(symbol)]
     if not wanted:
         return ()
-    declarations = _extern_declarations(btf) if btf is not None else {}
+    if btf is None:
+        raise _undefined(wanted[0])
+    declarations = _extern_declarations(btf)
     section_of = {
         entry.variable: name
         for name in EXTERN_SECTIONS & sections.keys()
@@ -56,17 +58,19 @@ def read_externs(
     }
     externs = []
     for symbol in wanted:
-        type_id = declarations.get(symbol.name)
-        section = section_of.get(type_id) if type_id is not None else None
-        if btf is None or type_id is None or section is None:
-            raise ObjectError(
-                f"symbol {symbol.name!r} is not defined",
-                hint="externs need __kconfig or __ksym, and BTF (clang -g)",
-            )
+        type_id = declarations.get(symbol.name, 0)
+        section = section_of.get(type_id)
+        if section is None:
+            raise _undefined(symbol)
         externs.append(_extern(btf, symbol, type_id, section))
-    if btf is None:
-        return ()
     return tuple(sorted(externs, key=lambda extern: _order(btf, extern)))
+
+
+def _undefined(symbol: Symbol) -> ObjectError:
+    return ObjectError(
+        f"symbol {symbol.name!r} is not defined",
+        hint="externs need __kconfig or __ksym, and BTF (clang -g)",
+    )
 
 
 def _is_extern(symbol: Symbol) -> bool:

@@ -143,7 +143,13 @@ class _Reader:
         section = self._progbits(".BTF.ext")
         if section is None:
             return None
-        return BtfExt.from_bytes(bytes(section.data), btf, self._elf.byteorder)
+        try:
+            return BtfExt.from_bytes(bytes(section.data), btf, self._elf.byteorder)
+        except BtfError as error:
+            if self._what_needs_btf():
+                raise
+            self._warnings.append(f".BTF.ext left out: {error}")
+            return None
 
     # Maps
 

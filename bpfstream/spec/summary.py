@@ -1,6 +1,7 @@
 """An object spec as text for people."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bpfstream.abi.maps import MapFlags, MapType
@@ -12,7 +13,11 @@ from bpfstream.spec.variables import VariableSpec
 if TYPE_CHECKING:
     from bpfstream.spec.object import ObjectSpec
 
+_MAX_VALUE_SIZE = 256
+"""Bytes of the largest variable whose value is shown."""
+
 _MAX_VALUE_LENGTH = 60
+"""Characters of a value that are shown."""
 
 
 def summarize(spec: "ObjectSpec") -> str:
@@ -66,10 +71,10 @@ def _flag_names(flags: MapFlags) -> str:
 
 
 def _describe_variable(variable: VariableSpec) -> str:
-    try:
-        shown = repr(variable.value)
-    except ObjectError:  # of a type that has no value in Python, or too large
-        shown = f"{variable.size} bytes"
+    shown = f"{variable.size} bytes"
+    if variable.size <= _MAX_VALUE_SIZE:
+        with suppress(ObjectError):  # of a type that has no value in Python
+            shown = repr(variable.value)
     if len(shown) > _MAX_VALUE_LENGTH:
         shown = f"{shown[: _MAX_VALUE_LENGTH - 3]}..."
     constant = ", constant" if variable.is_read_only else ""

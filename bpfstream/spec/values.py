@@ -40,8 +40,9 @@ Value = int | bool | float | str | tuple["Value", ...] | dict[str, "Value"]
 MAX_VALUE_SIZE: Final = 1 << 20
 """Bytes of the largest value that is taken apart: as Python objects it takes 50 times as much."""
 
-MAX_PARTS: Final = 1 << 20
-"""Most scalars in a value; unions of unions can have many more than their size has bytes."""
+_PARTS_PER_BYTE: Final = 16
+_PARTS_AT_LEAST: Final = 1000
+"""Most members and elements of a value: unions of unions may have any number a byte."""
 
 _FLOAT_FORMATS: Final = {2: "e", 4: "f", 8: "d"}
 
@@ -57,7 +58,7 @@ class ValueCodec:
     def __init__(self, btf: Btf, what: str) -> None:
         self._btf = btf
         self._what = what
-        self._parts = 0
+        self._parts_left = 0
 
     def read(self, type_id: int, data: bytes) -> Value:
         """The value in `data`, which has the size of the type.
@@ -83,7 +84,7 @@ class ValueCodec:
             raise ObjectError(f"{self._what}: {self._name(type_id)} is larger than its place")
         if size > MAX_VALUE_SIZE:
             raise self._too_large(type_id)
-        self._parts = 0
+        self._parts_left = size * _PARTS_PER_BYTE + _PARTS_AT_LEAST
 
     def _too_large(self, type_id: int) -> ObjectError:
         return ObjectError(
@@ -92,8 +93,8 @@ class ValueCodec:
         )
 
     def _count_part(self, type_id: int) -> None:
-        self._parts += 1
-        if self._parts > MAX_PARTS:
+        self._parts_left -= 1
+        if self._parts_left < 0:
             raise self._too_large(type_id)
 
     def _name(self, type_id: int) -> str:
@@ -101,6 +102,20 @@ class ValueCodec:
 
     def _resolved(self, type_id: int) -> Type:
         return self._btf.type(self._btf.resolve(type_id))
+
+    def _named_members(self, composite: Struct | Union) -> Iterator[tuple[str, Member]]:
+        """The members by name, those of anonymous members too; offsets are from the whole."""
+        pending = [(0, member) for member in reversed(composite.members)]
+        while pending:
+            base, member = pending.pop()
+            bit_offset = base + member.bit_offset
+            if member.name:
+                yield member.name, Member(member.name, member.type, bit_offset, member.bit_size)
+                continue
+            self._count_part(member.type)
+            inner = self._resolved(member.type)
+            if isinstance(inner, Struct | Union):  # otherwise padding: an unnamed bitfield
+                pending += [(bit_offset, each) for each in reversed(inner.members)]
 
     # Reading
 
@@ -120,7 +135,7 @@ class ValueCodec:
             case Struct() | Union():
                 return {
                     name: self._read_member(member, data, offset)
-                    for name, member in _named_members(self._btf, resolved)
+                    for name, member in self._named_members(resolved)
                 }
             case _:
                 raise ObjectError(f"{self._what}: values of {self._name(type_id)} can't be read")
@@ -224,7 +239,7 @@ class ValueCodec:
     ) -> None:
         if not isinstance(value, Mapping):
             raise self._wrong_type(type_id, value, "a dict by member name", where)
-        members = dict(_named_members(self._btf, composite))
+        members = dict(self._named_members(composite))
         for name, item in value.items():
             if name not in members:
                 raise ObjectError(
@@ -315,21 +330,3 @@ def _is_char(resolved: Type) -> bool:
         and resolved.size == 1
         and (resolved.char or resolved.name == "char")
     )
-
-
-def _named_members(btf: Btf, composite: Struct | Union) -> Iterator[tuple[str, Member]]:
-    """The members by name, those of anonymous members included, their offsets from the whole."""
-    pending = [(0, member) for member in reversed(composite.members)]
-    seen = 0
-    while pending:
-        base, member = pending.pop()
-        seen += 1
-        if seen > MAX_PARTS:
-            raise BtfError(f"struct {composite.name!r} has too many anonymous members")
-        bit_offset = base + member.bit_offset
-        if member.name:
-            yield member.name, Member(member.name, member.type, bit_offset, member.bit_size)
-            continue
-        inner = btf.type(btf.resolve(member.type))
-        if isinstance(inner, Struct | Union):  # otherwise padding: an unnamed bitfield
-            pending += [(bit_offset, each) for each in reversed(inner.members)]

@@ -15,7 +15,7 @@ from tests.corpora.libbpf import LibBpf, OpenedMap
 
 TESTS = Path(__file__).parents[1]
 OWN_OBJECTS = sorted(TESTS.glob("programs/*.bpf.o"))
-OTHER_PACKAGES = ("systemd", "libxdp1", "xdp-tools", "ir-keytable", "udev-hid-bpf", "suricata")
+OTHER_PACKAGES = ("libxdp1", "xdp-tools", "ir-keytable", "qemu-system-x86")
 
 
 @cache
@@ -106,11 +106,10 @@ def test_maps_are_those_that_libbpf_sees():
     assert {MapType.HASH, MapType.ARRAY, MapType.RINGBUF, MapType.PERF_EVENT_ARRAY} <= kinds.keys()
 
 
-@pytest.mark.parametrize("package", OTHER_PACKAGES)
-def test_objects_of_other_packages_open(package):
-    objects = package_objects(package)
+def test_objects_of_other_packages_open():
+    objects = [each for package in OTHER_PACKAGES for each in package_objects(package)]
     if not objects:
-        pytest.skip(f"needs the Debian package {package}, with BPF objects in it")
+        pytest.skip(f"needs one of the Debian packages {', '.join(OTHER_PACKAGES)}")
     for name, data in objects:
         spec = ObjectSpec.from_bytes(data, name)
         assert spec.programs or spec.maps, name
