@@ -1,7 +1,8 @@
 """Fixtures and checks of all tests.
 
 * No test may leave a file descriptor open; every test is checked.
-* Tests in tests/kernel need the running kernel: they are marked ``kernel`` and run as root.
+* Tests in tests/kernel need the running kernel: they are marked ``kernel``, run as root, and skip
+  only for a named reason.
 * The end of the run says how many kernel tests ran, and why others did not.
 
 What a test may need (a kernel feature, a program) is in `tests.support.requirements`.
@@ -25,6 +26,7 @@ from tests.support.namespaces import (
     new_veth_pair,
 )
 from tests.support.requirements import require_root
+from tests.support.skips import named_skips
 from tests.support.summary import kernel_summary
 
 KERNEL_TESTS = Path(__file__).parent / "kernel"
@@ -44,9 +46,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kernel")
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("kernel"):
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    if not item.get_closest_marker("kernel"):
+        return (yield)
+    with named_skips():
         require_root()
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    if not item.get_closest_marker("kernel"):
+        return (yield)
+    with named_skips():
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

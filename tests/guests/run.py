@@ -25,6 +25,8 @@ ROOT = HERE.parents[1]
 KERNELS = ROOT / ".cache" / "kernels"
 SELECTION = ["-m", "kernel or guest", "tests/kernel", "tests/corpora"]
 CPUS_OF_A_GUEST = 2
+DID_NOT_BOOT = 124
+"""The exit status of vm.sh for a guest that never came to run the command."""
 KVM_PROBE_SECONDS = 10
 """A boot with KVM takes about 2 s; a KVM inside a virtual machine may start a guest that hangs."""
 
@@ -138,6 +140,9 @@ def run_tests(kernel: Path, accelerator: str, limit: int, pytest: Sequence[str])
     command = [sys.executable, "-m", "pytest", *own, *(pytest or SELECTION)]
     began = time.monotonic()
     guest = boot(kernel, accelerator, limit, command, stderr=subprocess.STDOUT)
+    if guest.returncode == DID_NOT_BOOT:
+        print(f"{kernel.name}: did not boot, so once more", flush=True)
+        guest = boot(kernel, accelerator, limit, command, stderr=subprocess.STDOUT)
     return Result(kernel.name, guest.returncode, guest.stdout, time.monotonic() - began)
 
 

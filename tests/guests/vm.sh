@@ -2,10 +2,11 @@
 # usage: vm.sh [-a tcg|kvm] [-m MEGABYTES] [-s CPUS] [-t SECONDS] KERNEL_DIR COMMAND...
 # Boots the kernel that kernels.sh unpacked into KERNEL_DIR with the files of this machine, runs COMMAND
 # in the current folder as root, prints its output and returns its status; 125 when none came back (the
-# guest crashed, or the time was over). The guest sees / read-only under an overlay in memory: what it
-# writes vanishes. Its network is lo alone; the shell's environment but PATH is not passed on.
+# guest crashed, or the time was over), 124 when it did not even boot. The guest sees / read-only under
+# an overlay in memory: what it writes vanishes. Its network is lo alone; of the shell's environment it
+# gets PATH.
 set -euo pipefail
-accelerator=tcg megabytes=1536 cpus=2 limit=300
+accelerator=tcg megabytes=1536 cpus=2 limit=300 boot_limit=120
 while getopts a:m:s:t: option; do
   case $option in
     a) accelerator=$OPTARG ;; m) megabytes=$OPTARG ;; s) cpus=$OPTARG ;; t) limit=$OPTARG ;;
@@ -30,8 +31,9 @@ vmlinuz=$(find "$kernel" -name 'vmlinuz*' -type f | sed -n 1p)
 modules=$(dirname "$(find "$kernel" -path '*/lib/modules/*/kernel' -type d | sed -n 1p)")
 [ -n "$vmlinuz" ] || die "no kernel in $kernel"
 
-work=$(mktemp -d); virtiofsd_pid=
-trap 'kill $virtiofsd_pid 2>/dev/null || true; rm -rf "$work"' EXIT
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 
 # The first root: busybox, and the modules that reach the files of the host, in load order. What a
 # kernel has built in is not among its modules and is left out.
@@ -61,8 +63,10 @@ $b mount -t securityfs security sys/kernel/security; $b mount -t cgroup2 cgroup 
 $b mount -t bpf bpf sys/fs/bpf; $b mount -t debugfs debug sys/kernel/debug; $b mount -t tracefs trace sys/kernel/tracing
 . /settings
 $b mkdir -p lib/modules; $b ln -sfn "$modules" "lib/modules/$($b uname -r)"
+echo started >/dev/ttyS2
 $b ip link set lo up; $b hostname guest; $b cp /command run/command; $b stty -F /dev/ttyS1 raw -echo
-HOME=/root TERM=dumb LANG=C.UTF-8 CI=true $b setsid $b chroot /new /bin/bash /run/command </dev/null >/dev/ttyS1 2>&1
+set -o pipefail # a pipe, and not the port itself: what writes to a terminal redraws its lines
+HOME=/root TERM=dumb LANG=C.UTF-8 CI=true $b setsid $b chroot /new /bin/bash /run/command </dev/null 2>&1 | $b cat >/dev/ttyS1
 echo "status=$?" >/dev/ttyS2; $b sync; $b poweroff -f
 INIT
 # the kernel looks for modprobe in the first root, the modules are in the second one
@@ -74,7 +78,7 @@ case $virtiofsd in # QEMU's own, and its successor
   /usr/lib/qemu/*) sharing=(-o "source=/,cache=always,sandbox=chroot,xattr,no_writeback") ;;
   *) sharing=(--shared-dir=/ --cache=always --sandbox=chroot --xattr) ;;
 esac
-"$virtiofsd" --socket-path="$work/files" "${sharing[@]}" >"$work/virtiofsd.log" 2>&1 & virtiofsd_pid=$!
+"$virtiofsd" --socket-path="$work/files" "${sharing[@]}" >"$work/virtiofsd.log" 2>&1 &
 for _ in $(seq 100); do [ ! -S "$work/files" ] || break; sleep 0.05; done
 [ -S "$work/files" ] || die "virtiofsd did not start: $(tail -n 3 "$work/virtiofsd.log")"
 
@@ -89,10 +93,18 @@ devices=(
   -device virtio-rng-pci
   -serial "file:$work/console" -chardev "stdio,id=output,signal=off" -serial chardev:output -serial "file:$work/status"
 )
-timeout -k 5 "$limit" qemu-system-x86_64 "${machine[@]}" -smp "$cpus" -m "$megabytes" -nodefaults -no-user-config \
+timeout --kill-after=5 "$limit" qemu-system-x86_64 "${machine[@]}" -smp "$cpus" -m "$megabytes" -nodefaults -no-user-config \
   -display none -no-reboot -kernel "$vmlinuz" -initrd "$work/initrd" "${devices[@]}" -append \
   "console=ttyS0 quiet panic=-1 oops=panic tsc=reliable mitigations=off nokaslr lsm=landlock,lockdown,yama,apparmor,bpf" \
-  </dev/null || true
+  </dev/null &
+qemu=$!
+# An emulated guest hangs now and then before it runs anything, most of all where CPUs are scarce
+deadline=$((SECONDS + boot_limit))
+until grep -qs started "$work/status" || ! kill -0 $qemu 2>/dev/null; do
+  [ $SECONDS -lt $deadline ] || { echo "vm.sh: the guest did not boot within $boot_limit s" >&2; exit 124; }
+  sleep 0.1
+done
+wait $qemu || true # a signal to this script ends the wait at once
 
 status=$(sed -n 's/^status=\([0-9]*\).*/\1/p' "$work/status" 2>/dev/null || true)
 if [ -z "$status" ]; then

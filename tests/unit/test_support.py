@@ -8,6 +8,7 @@ import pytest
 from tests.guests.run import Result, summary
 from tests.support.descriptors import leaked, open_descriptors
 from tests.support.requirements import require_program
+from tests.support.skips import named_skips
 from tests.support.summary import kernel_summary
 
 
@@ -30,6 +31,23 @@ def test_a_number_that_came_to_mean_another_file_is_a_leak():
 def test_a_missing_program_skips_by_name():
     with pytest.raises(pytest.skip.Exception, match="needs the program no-such-program"):
         require_program("no-such-program")
+
+
+def test_a_skip_keeps_the_reason_that_a_nursery_took_from_it():
+    def skip_as_pytest_trio_does():
+        try:
+            raise BaseExceptionGroup("nursery", [pytest.skip.Exception("needs a moon")])
+        except BaseExceptionGroup:
+            pytest.skip()
+
+    with pytest.raises(pytest.skip.Exception, match="needs a moon"), named_skips():
+        skip_as_pytest_trio_does()
+
+
+@pytest.mark.parametrize("reason", ["", "flaky"])
+def test_a_kernel_test_may_not_skip_for_no_named_need(reason):
+    with pytest.raises(pytest.fail.Exception, match="for what it needs"), named_skips():
+        pytest.skip(reason)
 
 
 def report(when: str, *, skipped: str = "", kernel: bool = True) -> SimpleNamespace:
