@@ -13,6 +13,7 @@ from bpfstream.btf.types import Struct
 from bpfstream.cli.kernel_needs import KernelNeed, kernel_needs, version_number
 from bpfstream.cli.output import print_json
 from bpfstream.errors import ObjectError
+from bpfstream.live.target import btf_of_running_kernel
 from bpfstream.records import event_type_of, loss_counter_of
 from bpfstream.spec import MapSpec, ObjectSpec, Pinning
 
@@ -151,7 +152,7 @@ def _variable_report(spec: ObjectSpec, name: str) -> VariableReport:
 
 
 def _event_report(spec: ObjectSpec, name: str) -> EventReport:
-    type_id = event_type_of(spec, name)
+    type_id = event_type_of(spec, name, kernel_btf=btf_of_running_kernel)
     struct: str | None = None
     members: tuple[str, ...] = ()
     if type_id is not None and spec.btf is not None:

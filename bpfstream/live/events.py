@@ -14,6 +14,7 @@ from bpfstream.errors import SchemaError, StreamError
 from bpfstream.kernel import bpf
 from bpfstream.kernel.cpus import possible_cpus
 from bpfstream.kernel.privileges import explain
+from bpfstream.live.target import btf_of_running_kernel
 from bpfstream.maps import Map
 from bpfstream.records import (
     RecordType,
@@ -70,7 +71,7 @@ def event_decoder(
         SchemaError: A class differs from its BTF struct; or there is no such struct.
     """
     if types is None:
-        carried = event_type_of(spec, name)
+        carried = event_type_of(spec, name, kernel_btf=btf_of_running_kernel)
         if carried is None or spec.btf is None:
             return copy_record
         return record_type(spec.btf, carried).decode
@@ -102,7 +103,7 @@ def _record_type(
         return record_type(btf, type_id)
     if type_id is None and alone:
         # The class may have a better name than the C struct has.
-        type_id = event_type_of(spec, name)
+        type_id = event_type_of(spec, name, kernel_btf=btf_of_running_kernel)
     if btf is None or type_id is None:
         return record_type_of_class(wanted)
     return record_type(btf, type_id, struct=wanted)

@@ -38,6 +38,14 @@ def running_kernel(relocation_btf: Btf | None = None) -> Target:
     )
 
 
+def btf_of_running_kernel() -> Btf | None:
+    """The kernel's types, or None when it has none for us."""
+    try:
+        return kernel_btf()
+    except MissingBtfError:
+        return None
+
+
 def _modules() -> Sequence[ModuleBtf]:
     try:
         return module_btfs().modules
