@@ -9,17 +9,16 @@ from functools import cached_property
 from typing import TypeAlias
 
 from bpfstream.abi.btf import KIND_MASK, KIND_SHIFT, TRAILER_WORDS, TYPE_WORDS, VLEN_MASK
+from bpfstream.btf.header import SECTION
 from bpfstream.btf.names import essential_name
 from bpfstream.btf.strings import StringTable
+from bpfstream.errors import BtfError
 
 Words: TypeAlias = "memoryview | array[int]"
 """The type section as 32-bit words in the machine's own byte order."""
 
 _FEW = 8
-
-
-class UnknownKindError(Exception):
-    """A record's length can't be told; `args[0]` is its kind."""
+"""Places of a name up to which each is searched for; more are looked for in one pass over all."""
 
 
 class _RecordWords(dict[int, int]):
@@ -36,42 +35,40 @@ class _RecordWords(dict[int, int]):
     def __missing__(self, info: int) -> int:
         kind = info >> KIND_SHIFT & KIND_MASK
         if kind not in self._trailers:
-            raise UnknownKindError(kind)
+            raise KeyError(f"type kind {kind} is not known")
         once, each = self._trailers[kind]
         words = self[info] = TYPE_WORDS + once + each * (info & VLEN_MASK)
         return words
 
 
-class TruncatedTypesError(Exception):
-    """The last record goes on past the end of the section; `args[0]` is the word it begins at."""
-
-
-def locate_types(words: Words, more_kinds: Mapping[int, tuple[int, int]]) -> array[int]:
+def locate_types(
+    words: Words, more_kinds: Mapping[int, tuple[int, int]], section_offset: int
+) -> array[int]:
     """The word at which each type begins.
 
     Args:
         words: The type section.
         more_kinds: Trailers, as in `TRAILER_WORDS`, of kinds that are not known here.
+        section_offset: Byte in the BTF at which the section begins, for errors.
 
     Raises:
-        UnknownKindError: A kind is neither known nor in `more_kinds`.
-        TruncatedTypesError: The last record is cut off.
+        BtfError: A kind is neither known nor in `more_kinds`, or the last record is cut off.
     """
     record_words = _RecordWords({**more_kinds, **TRAILER_WORDS})
     starts = array("I")
     append = starts.append
     word, end = 0, len(words)
+    problem = "type record is cut off"
     try:
         while word < end:
             append(word)
             word += record_words[words[word + 1]]
-    except (IndexError, UnknownKindError) as error:
-        if isinstance(error, UnknownKindError):
-            error.args = (*error.args, starts[-1])
-            raise
-        raise TruncatedTypesError(starts[-1]) from None
+    except IndexError:
+        pass  # not even the info word is there: `problem` says it
+    except KeyError as error:
+        (problem,) = error.args
     if word != end:
-        raise TruncatedTypesError(starts[-1])
+        raise BtfError(problem, section=SECTION, offset=section_offset + 4 * starts[-1])
     return starts
 
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 import sys
 from array import array
 from collections.abc import Collection
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from bpfstream.abi.btf import KIND_MASK, KIND_SHIFT, Kind
 from bpfstream.btf.decoding import decode_type
 from bpfstream.btf.header import SECTION, Header, parse_header
-from bpfstream.btf.index import (
-    NameIndex,
-    TruncatedTypesError,
-    UnknownKindError,
-    Words,
-    locate_types,
-)
+from bpfstream.btf.index import NameIndex, Words, locate_types
 from bpfstream.btf.strings import StringTable
 from bpfstream.btf.types import (
     Array,
@@ -41,6 +34,9 @@ from bpfstream.btf.types import (
     references,
 )
 from bpfstream.errors import BtfError
+
+if TYPE_CHECKING:
+    import mmap
 
 MAXIMUM_DEPTH: Final = 128
 """Types followed in a row before that is taken for a circle; kernels allow 32 (btf.c)."""
@@ -84,7 +80,7 @@ class Btf:
         )
         self._words = self._read_words(*self._header.types)
         self._more_kinds = self._read_layout()
-        self._starts = self._locate()
+        self._starts = locate_types(self._words, self._more_kinds, self._header.types[0])
         self.first_id: int = base.end_id if base is not None else 1
         self.end_id: int = self.first_id + len(self._starts)
         self._names = NameIndex(self._words, self._starts, self.strings)
@@ -132,17 +128,6 @@ class Btf:
             for kind in range(len(table) // 4)
             if table[4 * kind] % 4 == 0 and table[4 * kind + 1] % 4 == 0 and kind > 0
         }
-
-    def _locate(self) -> array[int]:
-        try:
-            return locate_types(self._words, self._more_kinds)
-        except UnknownKindError as error:
-            kind, word = error.args
-            message = f"type kind {kind} is not known"
-        except TruncatedTypesError as error:
-            (word,) = error.args
-            message = "type record is cut off"
-        raise BtfError(message, section=SECTION, offset=self._header.types[0] + 4 * word)
 
     def _owner(self, type_id: int) -> Btf:
         """Whichever of this and its bases has the type."""

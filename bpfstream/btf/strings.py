@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Collection, Iterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bpfstream.btf.header import SECTION
 from bpfstream.btf.names import FLAVOUR_SEPARATOR
 from bpfstream.errors import BtfError
+
+if TYPE_CHECKING:
+    import mmap
 
 EXHAUSTIVE_SEARCH_LIMIT = 1 << 18
 """Bytes up to which a table is searched to its end, see `StringTable.places`."""

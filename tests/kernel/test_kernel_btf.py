@@ -37,6 +37,8 @@ from bpfstream.kernel.features import Feature, supports
 from tests.support.requirements import require, require_program
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
+SAMPLE = 7
+"""Of the kernel's 100,000 types and more, every so many are looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +73,18 @@ def test_well_known_types(btf):
     assert btf.kind(btf.find("vfs_read", Kind.FUNC)) == Kind.FUNC
 
 
-def test_every_type_reads_as_bpftool_reads_it(btf):
+def test_types_read_as_bpftool_reads_them(btf):
     bpftool = require_program("bpftool")
     dump = subprocess.run(
         [bpftool, "btf", "dump", "file", VMLINUX], capture_output=True, text=True, check=True
     ).stdout
     line = re.compile(r"\[(\d+)\] (\w+) '(.*?)'(?: |$)(.*)")
     numbers = re.compile(r"(\w+)=(\w+)")
-    seen = 0
-    for match in filter(None, map(line.match, dump.splitlines())):
+    heads = re.findall(r"^\[.*$", dump, re.MULTILINE)
+    assert len(heads) == btf.end_id - 1
+    for match in map(line.match, heads[::SAMPLE]):
         type_id, kind, name, rest = int(match[1]), match[2], match[3], match[4]
         facts = dict(numbers.findall(rest))
-        seen += 1
         assert btf.kind(type_id).name == kind
         assert btf.name(type_id) == ("" if name == "(anon)" else name)
         match btf.type(type_id):
@@ -101,11 +103,10 @@ def test_every_type_reads_as_bpftool_reads_it(btf):
                     int(facts["type_id"]),
                     facts["linkage"],
                 )
-    assert seen == btf.end_id - 1
 
 
-def test_every_struct_of_the_kernel_has_a_layout(btf):
-    for type_id in range(1, btf.end_id):
+def test_structs_of_the_kernel_have_layouts(btf):
+    for type_id in range(1, btf.end_id, SAMPLE):
         if btf.kind(type_id) in (Kind.STRUCT, Kind.UNION):
             layout_of(btf, type_id)
             leaves_of(btf, type_id)
@@ -115,7 +116,7 @@ def test_a_copy_of_the_kernels_btf_is_the_same(btf):
     builder = BtfBuilder(btf)
     foreign = Btf.from_bytes(builder.to_bytes("big" if btf.byteorder == "little" else "little"))
     assert BtfBuilder(foreign).to_bytes(btf.byteorder) == builder.to_bytes()
-    for type_id in range(1, btf.end_id, 97):
+    for type_id in range(1, btf.end_id, SAMPLE):
         assert foreign.type(type_id) == btf.type(type_id)
 
 
