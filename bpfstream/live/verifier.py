@@ -13,8 +13,8 @@ from bpfstream.spec import ObjectSpec
 _INSTRUCTION = re.compile(r"^(\d+): \([0-9a-f]{2}\) ")
 _NOISE = re.compile(
     r"^(processed \d+ insns|verification time|stack depth|max_states|"  # the closing statistics
-    r"\d+: |;|R\d+\w*=|from \d+ to |func#|Func#|Validating |last_idx|regs=|mark_precise|propagating|"
-    r"arg#\d+ reference type)"
+    r"\d+: |;|R\d+\w*=|from \d+ to |"  # the path that was walked
+    r"func#|Func#|Validating |last_idx|regs=|mark_precise|propagating|arg#\d+ reference type)"
 )
 _LINE_COLUMN_BITS = 10  # bpf_line_info.line_col: the line above 10 bits of column (linux/bpf.h)
 _LINE_INFO = struct.Struct(f"{'<' if sys.byteorder == 'little' else '>'}4I")
