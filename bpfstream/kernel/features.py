@@ -26,7 +26,7 @@ from bpfstream.errors import ENOTSUPP, KernelError, MissingBtfError, NotSupporte
 from bpfstream.kernel import bpf, info, memlock, perf, privileges, symbols, syscalls, tracefs
 from bpfstream.kernel import probe_objects as probe
 from bpfstream.kernel.btf import kernel_btf
-from bpfstream.kernel.test_run import program_test_run
+from bpfstream.kernel.program_run import program_test_run
 
 _REFUSALS = frozenset({errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP})
 """What a kernel answers to something that it does not know."""

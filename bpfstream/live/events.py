@@ -56,7 +56,8 @@ def open_stream(
         elif ring.type == MapType.PERF_EVENT_ARRAY:
             source = PerfBufferSource(ring.fd, decode, pages=pages)
         else:
-            raise StreamError(f"{ring!r} is neither a ring buffer nor a perf event array")
+            kind = ring.type.name if isinstance(ring.type, MapType) else ring.type
+            raise StreamError(f"map {name!r} is of type {kind}: no ring that carries events")
     except OSError as error:
         raise explain(f"read events from map {name!r}", error) from error
     return EventStream(source, max_latency=max_latency)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from typing import Self
-
 from bpfstream import links
 from bpfstream.abi.programs import AttachType, ProgramType
 from bpfstream.abi.sections import SectionDefinition
-from bpfstream.errors import closed
+from bpfstream.kernel.descriptors import OwnedDescriptor
 from bpfstream.kernel.info import ProgramInfo, program_info
 from bpfstream.kernel.privileges import explain
 from bpfstream.spec import ProgramSpec
 
 
-class Program:
+class Program(OwnedDescriptor):
     """A program in the kernel.
 
     `attach` attaches it to what its section names, the other ``attach_*`` methods to what the call
@@ -38,8 +35,8 @@ class Program:
 
     def __init__(self, spec: ProgramSpec, fd: int) -> None:
         """Take over `fd`."""
+        super().__init__(fd, f"program {spec.name!r}")
         self.spec = spec
-        self._fd = fd
 
     @property
     def name(self) -> str:
@@ -66,36 +63,9 @@ class Program:
         """What its section's name means."""
         return self.spec.definition
 
-    @property
-    def fd(self) -> int:
-        """The file descriptor; the program keeps owning it.
-
-        Raises:
-            trio.ClosedResourceError: The program is closed.
-        """
-        if self._fd < 0:
-            raise closed(f"program {self.name!r}")
-        return self._fd
-
     def info(self) -> ProgramInfo:
         """What the kernel says of the program (Linux 4.13)."""
         try:
             return program_info(self.fd)
         except OSError as error:
             raise explain(f"query program {self.name!r}", error) from error
-
-    def close(self) -> None:
-        """Give up the descriptor; idempotent. Links keep the program alive."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        state = "closed" if self._fd < 0 else f"fd {self._fd}"
-        return f"<Program {self.name!r} {self.type.name} {state}>"

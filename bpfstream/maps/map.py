@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bpfstream.abi.maps import MapType, UpdateFlags
 from bpfstream.btf import Btf
-from bpfstream.errors import closed
 from bpfstream.kernel import bpf
+from bpfstream.kernel.descriptors import OwnedDescriptor
 from bpfstream.kernel.info import MapInfo, map_info
 from bpfstream.kernel.privileges import explain
 from bpfstream.records import codec
@@ -48,7 +47,7 @@ def _codec(btf: Btf | None, type_id: int, size: int) -> Codec[Any]:
     return RawCodec() if btf is None or not type_id or not size else codec(btf, type_id)
 
 
-class Map(Generic[K, V]):
+class Map(OwnedDescriptor, Generic[K, V]):
     """A map in the kernel. It lives while something holds it: this object, a program, a pin.
 
     Keys and values have the types that the object's BTF gives them, and are `bytes` where it gives
@@ -67,10 +66,10 @@ class Map(Generic[K, V]):
             spec: The shape that it was created with.
             btf: The object's types.
         """
+        super().__init__(fd, f"map {spec.name!r}")
         self.name = spec.name
         self.spec = spec
         self._btf = btf
-        self._fd = fd
 
     @cached_property
     def _key(self) -> Codec[Any]:
@@ -85,17 +84,6 @@ class Map(Generic[K, V]):
     def _value_bytes(self) -> int:
         """What the kernel writes for a value."""
         return self.spec.value_size
-
-    @property
-    def fd(self) -> int:
-        """The file descriptor; the map keeps owning it.
-
-        Raises:
-            trio.ClosedResourceError: The map is closed.
-        """
-        if self._fd < 0:
-            raise closed(f"map {self.name!r}")
-        return self._fd
 
     @property
     def type(self) -> MapType | int:
@@ -113,23 +101,6 @@ class Map(Generic[K, V]):
             return map_info(self.fd)
         except OSError as error:
             raise explain(f"query map {self.name!r}", error) from error
-
-    def close(self) -> None:
-        """Give up the descriptor; idempotent. Programs that use the map keep it alive."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        kind = self.type.name if isinstance(self.type, MapType) else f"type {self.type}"
-        state = "closed" if self._fd < 0 else f"fd {self._fd}"
-        return f"<{type(self).__name__} {self.name!r} {kind} {state}>"
 
     def _lookup(self, key: bytes) -> V | None:
         try:

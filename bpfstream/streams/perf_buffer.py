@@ -146,7 +146,9 @@ class PerfBufferSource(Generic[T]):
 
     def close(self) -> None:
         """Give the ring back; idempotent."""
-        self._rings, self._drained = [], []
+        rings, self._rings, self._drained = self._rings, [], []
+        for ring in rings:
+            ring.close()
         self._undo.close()
 
 

@@ -89,6 +89,6 @@ class RingBufferSource(Generic[T]):
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1
-        del self._reader  # its views hold the mapping
+        self._reader.close()
         self._memory.close()
         os.close(fd)

@@ -11,7 +11,7 @@ _CHECKOUT = Path(__file__).parents[2]
 
 _SCRIPT = """
 import os, random, struct, sys
-from bpfstream.kernel.test_run import program_test_run
+from bpfstream.kernel.program_run import program_test_run
 
 fd, producer, total, cpu, layout = int(sys.argv[1]), *map(int, sys.argv[2:5]), sys.argv[5]
 os.sched_setaffinity(0, {cpu})
