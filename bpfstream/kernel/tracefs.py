@@ -47,7 +47,7 @@ def find_tracefs() -> Path:
     place = parse_mountinfo(_MOUNTINFO.read_text(errors="surrogateescape"))
     if place is None:
         raise KernelError(
-            "find tracefs", errno.ENOENT, reason="it is not mounted", hint=_MOUNT_HINT
+            "find tracefs", errno.ENOENT, reason="tracefs is not mounted", hint=_MOUNT_HINT
         )
     return place
 

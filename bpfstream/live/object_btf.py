@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 
@@ -57,9 +58,9 @@ def load_btf(data: bytes | None, closing: ExitStack) -> LoadedBtf:
 def _load(data: bytes) -> int:
     try:
         return bpf.btf_load(data)
-    except PermissionError:
-        raise
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            raise
         # Only a kernel that refuses is asked for what it lacks: most take it as it is.
         missing = [feature for feature, probe in _PROBES.items() if not supports(probe)]
         if not missing:
