@@ -18,7 +18,7 @@ from tests.support.requirements import require, require_program, require_root
 
 SNIPPETS = [snippet for page in pages() for snippet in snippets(page)]
 RUNNABLE = [each for each in SNIPPETS if each.language in ("python", "console")]
-TIME_LIMIT = 60
+TIME_LIMIT = 300
 TRACEFS = Path("/sys/kernel/tracing")
 
 

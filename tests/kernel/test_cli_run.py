@@ -21,7 +21,7 @@ from tests.support.requirements import program_path, require
 
 COMMAND = Path(sys.executable).with_name("bpfstream")
 EXEC = Path(__file__).parents[2] / "examples" / "exec" / "exec.bpf.o"
-TIME_LIMIT = 60
+TIME_LIMIT = 300
 
 TARGET = """
 import os, sys

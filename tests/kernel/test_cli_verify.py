@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bpfstream.cli.command import command
 from bpfstream.kernel.features import Feature
 from tests.support.nobody import run_as_nobody
 from tests.support.requirements import program_path, require
@@ -30,23 +32,28 @@ FIELDS = [
 ]
 
 
-def verify(*arguments: str | Path) -> tuple[int, list[dict[str, Any]]]:
-    result = subprocess.run(
-        [COMMAND, "verify", "--json", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.stderr == ""
-    return result.returncode, [json.loads(line) for line in result.stdout.splitlines()]
+Verify = Callable[..., tuple[int, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def verify(capfd: pytest.CaptureFixture[str]) -> Verify:
+    """Runs the subcommand in this process: gives its exit status and its lines of JSON."""
+
+    def run(*arguments: str | Path) -> tuple[int, list[dict[str, Any]]]:
+        with pytest.raises(SystemExit) as ended:
+            command(["verify", "--json", *map(str, arguments)])
+        output, errors = capfd.readouterr()
+        assert errors == ""
+        return int(ended.value.code or 0), [json.loads(line) for line in output.splitlines()]
+
+    return run
 
 
 def by_program(verdicts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {verdict["program"]: verdict for verdict in verdicts}
 
 
-def test_a_program_that_passes():
+def test_a_program_that_passes(verify):
     status, (verdict,) = verify(program_path("globals"))
     assert status == 0
     assert list(verdict) == FIELDS
@@ -60,7 +67,7 @@ def test_a_program_that_passes():
     assert verdict["message"] == ""
 
 
-def test_a_refusal_says_why_and_leaves_the_others_alone():
+def test_a_refusal_says_why_and_leaves_the_others_alone(verify):
     status, verdicts = verify(program_path("rejected"))
     assert status == 1
     programs = by_program(verdicts)
@@ -73,7 +80,7 @@ def test_a_refusal_says_why_and_leaves_the_others_alone():
     assert "\n" not in refused["message"]
 
 
-def test_programs_that_are_left_out_by_default_are_verified_too():
+def test_programs_that_are_left_out_by_default_are_verified_too(verify):
     if not KERNEL_BTF.exists():
         pytest.skip("needs the kernel's BTF")
     programs = by_program(verify(program_path("core"))[1])
@@ -82,26 +89,26 @@ def test_programs_that_are_left_out_by_default_are_verified_too():
     assert "a_field_that_no_kernel_has" in programs["unguarded"]["message"]
 
 
-def test_only_one_program():
+def test_only_one_program(verify):
     status, (verdict,) = verify(program_path("rejected"), "--program", "accepted")
     assert status == 0
     assert verdict["program"] == "accepted"
 
 
-def test_sizes_that_tools_set_get_defaults_and_pins_are_ignored():
+def test_sizes_that_tools_set_get_defaults_and_pins_are_ignored(verify):
     status, verdicts = verify(program_path("maps"))
     assert status == 0
     assert all(verdict["ok"] for verdict in verdicts)
 
 
-def test_instructions_are_there_on_demand():
+def test_instructions_are_there_on_demand(verify):
     _, (plain,) = verify(program_path("globals"))
     _, (verdict,) = verify(program_path("globals"), "--instructions")
     assert "instructions" not in plain
     assert len(bytes.fromhex(verdict["instructions"])) == 8 * verdict["insn_count"]
 
 
-def test_an_object_that_cannot_be_opened_is_one_line(tmp_path):
+def test_an_object_that_cannot_be_opened_is_one_line(verify, tmp_path):
     text = tmp_path / "text.o"
     text.write_text("no object")
     status, verdicts = verify(text, tmp_path / "missing.o", program_path("globals"))
@@ -122,7 +129,7 @@ def test_without_loading_no_privilege_is_needed():
     assert all(verdict["verified_insns"] is None for verdict in verdicts)
 
 
-def test_relocation_against_a_file_of_btf():
+def test_relocation_against_a_file_of_btf(verify):
     if not KERNEL_BTF.exists():
         pytest.skip("needs the kernel's BTF")
     options = ["--no-load", "--instructions", "--program", "observe"]

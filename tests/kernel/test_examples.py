@@ -20,7 +20,7 @@ from tests.support.requirements import require
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRACEFS = Path("/sys/kernel/tracing")
-TIME_LIMIT = 60
+TIME_LIMIT = 300
 LINES_OF_A_SCRIPT = 40
 
 
