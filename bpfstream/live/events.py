@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 
 from bpfstream.abi.btf import Kind
 from bpfstream.abi.maps import MapType
+from bpfstream.btf import Btf
 from bpfstream.errors import SchemaError, StreamError
 from bpfstream.kernel import bpf
 from bpfstream.kernel.cpus import possible_cpus
@@ -28,7 +30,8 @@ from bpfstream.rings import Decode, copy_record
 from bpfstream.spec import ObjectSpec
 from bpfstream.streams import EventSource, EventStream, PerfBufferSource, RingBufferSource
 
-EventTypes = str | type[bytes | msgspec.Struct] | Sequence[str | type[msgspec.Struct]]
+EventType = str | type[msgspec.Struct]
+EventTypes = EventType | type[bytes] | Sequence[EventType] | Mapping[int, EventType]
 """How a user says what a ring carries; see `bpfstream.Object.events`."""
 
 _KEY = struct.Struct("=I")
@@ -76,38 +79,46 @@ def event_decoder(
         if carried is None or spec.btf is None:
             return copy_record
         return record_type(spec.btf, carried).decode
-    wanted: Sequence[str | type[msgspec.Struct]]
-    if isinstance(types, str):
-        wanted = [types]
-    elif not isinstance(types, type):
-        wanted = types
-    elif issubclass(types, bytes):
+    if isinstance(types, Mapping):
+        by_tag = {value: _record_type(spec, one) for value, one in types.items()}
+        return decoder_for(by_tag, tag)
+    if not isinstance(types, str | type):
+        return decoder_for([_record_type(spec, one) for one in types], tag)
+    if isinstance(types, type) and issubclass(types, bytes):
         return copy_record
-    else:
-        wanted = [types]
-    resolved = [_record_type(spec, name, one, alone=len(wanted) == 1) for one in wanted]
-    if len(resolved) == 1 and tag is None:
-        return resolved[0].decode
-    return decoder_for(resolved, tag)
+    return _record_type(spec, types, ring=name).decode
 
 
-def _record_type(
-    spec: ObjectSpec, name: str, wanted: str | type[msgspec.Struct], *, alone: bool
-) -> RecordType[Any]:
-    """The type that the user means: by a struct's name, or by a class of their own."""
+def _record_type(spec: ObjectSpec, wanted: EventType, *, ring: str = "") -> RecordType[Any]:
+    """The type that the user means: by a struct's name, or by a class of their own.
+
+    Args:
+        spec: The object.
+        wanted: The name or the class.
+        ring: A ring that carries nothing else: then a class may have a better name than its struct.
+    """
     btf = spec.btf
-    struct_name = wanted if isinstance(wanted, str) else wanted.__name__
-    type_id = btf.find(struct_name.removeprefix("struct "), Kind.STRUCT) if btf else None
     if isinstance(wanted, str):
+        type_id = _find_struct(btf, wanted.removeprefix("struct "))
         if btf is None or type_id is None:
-            raise SchemaError(f"the object {spec.name!r} has no struct {struct_name!r} in its BTF")
+            raise SchemaError(f"the object {spec.name!r} has no struct {wanted!r} in its BTF")
         return record_type(btf, type_id)
-    if type_id is None and alone:
-        # The class may have a better name than the C struct has.
-        type_id = event_type_of(spec, name, kernel_btf=btf_of_running_kernel)
+    type_id = _find_struct(btf, wanted.__name__, _in_c_style(wanted.__name__))
+    if type_id is None and ring:
+        type_id = event_type_of(spec, ring, kernel_btf=btf_of_running_kernel)
     if btf is None or type_id is None:
         return record_type_of_class(wanted)
     return record_type(btf, type_id, struct=wanted)
+
+
+def _find_struct(btf: Btf | None, *names: str) -> int | None:
+    found = (btf.find(name, Kind.STRUCT) for name in names) if btf is not None else ()
+    return next((type_id for type_id in found if type_id is not None), None)
+
+
+def _in_c_style(name: str) -> str:
+    """``open_event`` for ``OpenEvent``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _loss_counter(

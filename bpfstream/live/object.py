@@ -108,9 +108,12 @@ class Object:
             type: What the events are. Without it, the struct that the object says the ring
                 carries, or `bytes` if the object does not say. The name of a struct in the
                 object's BTF; or a `msgspec.Struct` class, whose fields are checked against the
-                object's BTF where it has that struct; or `bytes`; or several structs that `tag`
-                tells apart.
-            tag: The field, first of its kind in all the structs, by whose value they differ.
+                struct of its name (``OpenEvent`` or ``open_event``), else against the one that
+                the ring carries, and which otherwise has to say its C types itself
+                (`bpfstream.records.layouts`); or `bytes`; or several structs that `tag` tells
+                apart: ``{1: "open_event", 2: "close_event"}``, or classes that say their tag
+                themselves (``class OpenEvent(msgspec.Struct, tag=1)``).
+            tag: The field, at the same place in all the structs, by whose value they differ.
             max_latency: Seconds that an event may wait in the ring for others to join it.
             pages: Data pages of each CPU's ring, for a perf event array.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,11 +14,14 @@ from bpfstream.records.shapes import Boolean, Enumeration, Field, Integer, Recor
 from bpfstream.rings import Decode
 
 
-def decoder_for(types: Sequence[RecordType[Any]], tag: str | None = None) -> Decode[Any]:
+def decoder_for(
+    types: Sequence[RecordType[Any]] | Mapping[int, RecordType[Any]], tag: str | None = None
+) -> Decode[Any]:
     """One decoder for the records of a ring that carries several structs.
 
-    Each class says its tag as msgspec's tagged unions do: ``class Exec(msgspec.Struct, tag=1)``; a
-    tag that is a str is the name of an enumerator of the tag field's enum.
+    In a sequence each class says its tag as msgspec's tagged unions do: ``class
+    Exec(msgspec.Struct, tag=1)``; a tag that is a str is the name of an enumerator of the tag
+    field's enum. A mapping has the structs by their tags.
 
     Args:
         types: What the ring carries. A single one needs no tag.
@@ -32,24 +35,25 @@ def decoder_for(types: Sequence[RecordType[Any]], tag: str | None = None) -> Dec
     """
     if not types:
         raise SchemaError("a ring carries at least one struct")
-    if len(types) == 1 and tag is None:
-        return types[0].decode
+    records = list(types.values()) if isinstance(types, Mapping) else types
+    if len(records) == 1 and tag is None:
+        return records[0].decode
     if tag is None:
         raise SchemaError(
-            f"{', '.join(each.name for each in types)} on one ring can't be told apart",
+            f"{', '.join(each.name for each in records)} on one ring can't be told apart",
             hint="name the field that does it: tag='type'",
         )
-    fields = [_tag_field(each, tag) for each in types]
+    fields = [_tag_field(each, tag) for each in records]
     places = {(field.offset, field.shape.size, field.bits) for field in fields}
     if len(places) > 1:
         raise SchemaError("the structs of a ring have their tag at different places", field=tag)
+    values = types if isinstance(types, Mapping) else map(_tag_value, records, fields)
     decoders: dict[int, Decode[Any]] = {}
-    for each, field in zip(types, fields, strict=True):
-        value = _tag_value(each, field)
+    for each, value in zip(records, values, strict=True):
         if value in decoders:
             raise SchemaError(f"two structs of a ring have the tag {value}", field=tag)
         decoders[value] = each.decode
-    return _tagged(decoders, types[0], fields[0])
+    return _tagged(decoders, records[0], fields[0])
 
 
 def _tagged(
