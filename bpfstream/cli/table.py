@@ -43,7 +43,7 @@ class EventTable:
             self._columns = [Column(name, value) for name, value in cells]
             self._rows_until_heading = 0
         for column, (_, value) in zip(self._columns, cells, strict=True):
-            if column.widen(value):
+            if column.widen(value) and column is not self._columns[-1]:
                 self._rows_until_heading = 0
         widths = self._widths()
         if widths is None:
