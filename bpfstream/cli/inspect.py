@@ -19,6 +19,9 @@ from bpfstream.spec import MapSpec, ObjectSpec, Pinning
 
 SLOT_BYTES = 8
 
+ELEMENTS_SHOWN = 8
+"""Elements of an array that people are shown; JSON has all."""
+
 
 class ProgramReport(msgspec.Struct, frozen=True):
     """A program: its name, section and type, and how many instructions it has by itself."""
@@ -245,4 +248,6 @@ def _yes(flag: bool) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) > ELEMENTS_SHOWN:
+        return f"({', '.join(map(_value, value[:ELEMENTS_SHOWN]))}, … {len(value)} in all)"
     return repr(value) if isinstance(value, str) else str(value)
