@@ -4,8 +4,9 @@
 
 A KERNEL is a Debian suite, whose cloud kernel `kernels.sh` downloads into .cache/kernels, or a
 folder with an unpacked kernel package. The guests see this machine's files and run this interpreter
-(`vm.sh`), two at a time where there are CPUs for it. The last line is a summary like pytest's, over
-all guests. A guest in which no test passed counts as a failure.
+(`vm.sh`), two at a time where there are CPUs for it; what they print is in .cache/guests while they
+run, and on stdout when they end. The last line is a summary like pytest's, over all guests. A guest
+in which no test passed counts as a failure.
 """
 
 import argparse
@@ -19,12 +20,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 KERNELS = ROOT / ".cache" / "kernels"
+LOGS = ROOT / ".cache" / "guests"
 SELECTION = ["-m", "kernel or guest", "tests/kernel", "tests/corpora"]
 CPUS_OF_A_GUEST = 2
+BOOTS = 2
+"""How often a guest that does not boot is booted: under emulation that happens now and then."""
 DID_NOT_BOOT = 124
 """The exit status of vm.sh for a guest that never came to run the command."""
 KVM_PROBE_SECONDS = 10
@@ -78,7 +83,9 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         return error.returncode  # the script has said why
     at_once = 2 if (os.cpu_count() or 1) >= 2 else 1
-    print(f"{len(kernels)} guests, {at_once} at a time, under {accelerator}", flush=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    print(f"{len(kernels)} guests, {at_once} at a time, under {accelerator}; logs in {LOGS}")
+    sys.stdout.flush()
     began = time.monotonic()
     results = []
     with ThreadPoolExecutor(at_once) as pool:
@@ -127,10 +134,10 @@ def find_accelerator(kernel: Path) -> str:
         subprocess.CalledProcessError: No guest boots at all; what is missing is on stderr.
     """
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
-        probe = boot(kernel, "kvm", KVM_PROBE_SECONDS, ["true"], stderr=subprocess.DEVNULL)
+        probe = boot(kernel, "kvm", KVM_PROBE_SECONDS, ["true"], subprocess.DEVNULL)
         if probe.returncode == 0:
             return "kvm"
-    boot(kernel, "tcg", 120, ["true"]).check_returncode()
+    boot(kernel, "tcg", 120, ["true"], sys.stderr).check_returncode()
     return "tcg"
 
 
@@ -138,26 +145,28 @@ def run_tests(kernel: Path, accelerator: str, limit: int, pytest: Sequence[str])
     """Runs the tests in one guest, to their end or the time limit."""
     own = ["-p", "no:cacheprovider", "--color=no"]
     command = [sys.executable, "-m", "pytest", *own, *(pytest or SELECTION)]
+    log = LOGS / f"{kernel.name}.log"
     began = time.monotonic()
-    guest = boot(kernel, accelerator, limit, command, stderr=subprocess.STDOUT)
-    if guest.returncode == DID_NOT_BOOT:
-        print(f"{kernel.name}: did not boot, so once more", flush=True)
-        guest = boot(kernel, accelerator, limit, command, stderr=subprocess.STDOUT)
-    return Result(kernel.name, guest.returncode, guest.stdout, time.monotonic() - began)
+    for _ in range(BOOTS):
+        with log.open("w") as output:
+            guest = boot(kernel, accelerator, limit, command, output)
+        if guest.returncode != DID_NOT_BOOT:
+            break
+        print(f"{kernel.name}: {log.read_text(errors='replace')}", flush=True)
+    seconds = time.monotonic() - began
+    return Result(kernel.name, guest.returncode, log.read_text(errors="replace"), seconds)
 
 
 def boot(
-    kernel: Path, accelerator: str, limit: int, command: Sequence[str], stderr: int | None = None
-) -> subprocess.CompletedProcess[str]:
+    kernel: Path, accelerator: str, limit: int, command: Sequence[str], output: IO[str] | int
+) -> subprocess.CompletedProcess[bytes]:
     options = ["-a", accelerator, "-t", str(limit), "-s", str(CPUS_OF_A_GUEST)]
     return subprocess.run(
         [HERE / "vm.sh", *options, kernel, *command],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        errors="replace",
+        stdout=output,
+        stderr=subprocess.STDOUT,
     )
 
 
