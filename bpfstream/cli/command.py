@@ -40,8 +40,11 @@ class LazyGroup(click.Group):
         """Run the subcommand; what it raises becomes a message and exit status 1."""
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
+        except (click.exceptions.Exit, click.Abort, click.UsageError):
             raise
+        except click.ClickException as error:
+            click.echo(f"bpfstream: {error.format_message()}", err=True)
+            ctx.exit(error.exit_code)
         except BrokenPipeError:
             stop_writing()
         except Exception as error:

@@ -32,6 +32,13 @@ from bpfstream.streams import EventStream, StreamStatistics
     help="What the ring carries: a struct of the object, or a Struct class as MODULE:CLASS or "
     "FILE.py:CLASS.",
 )
+@click.option(
+    "--program",
+    "programs",
+    multiple=True,
+    metavar="NAME",
+    help="Load and attach this program only; may be given several times.",
+)
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
 @click.option(
     "--duration",
@@ -54,6 +61,7 @@ def subcommand(
     path: Path,
     ring: str | None,
     type_name: str | None,
+    programs: Sequence[str],
     count: int | None,
     duration: float | None,
     assignments: Sequence[str],
@@ -68,6 +76,8 @@ def subcommand(
     JSON: one line an event; {"lost": N, "stage": "kernel"} where the kernel had no space.
     """
     spec = ObjectSpec.from_file(path)
+    if programs:
+        select_programs(spec, programs)
     set_variables(spec, assignments)
     resize_maps(spec, sizes)
     name = ring_of(spec, ring)
@@ -76,6 +86,14 @@ def subcommand(
     statistics = trio.run(stream, spec, name, kind, printer, count, duration)
     if statistics is not None:
         click.echo(summary(statistics), err=True)
+
+
+def select_programs(spec: ObjectSpec, names: Sequence[str]) -> None:
+    """Leave out all programs but these."""
+    for name in names:
+        lookup(spec.programs, name, "program")
+    for program in spec.programs.values():
+        program.autoload = program.name in names
 
 
 class Printer(Protocol):

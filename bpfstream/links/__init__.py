@@ -1,7 +1,7 @@
 """Live attachments of programs: one attach kind a file, each giving a `Link`."""
 
 from bpfstream.abi.links import XdpMode
-from bpfstream.links.attach import attach
+from bpfstream.links.attach import attach, has_hook
 from bpfstream.links.group import LinkGroup
 from bpfstream.links.kprobe import attach_kprobe, attach_ksyscall
 from bpfstream.links.link import AttachableProgram, Link, LinkInfo
@@ -28,4 +28,5 @@ __all__ = [
     "attach_tracing",
     "attach_uprobe",
     "attach_xdp",
+    "has_hook",
 ]

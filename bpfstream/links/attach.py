@@ -46,6 +46,11 @@ class UserFunction(NamedTuple):
     offset: int
 
 
+def has_hook(program: AttachableProgram) -> bool:
+    """Whether a program is attached at all, rather than run by a call or through a map's entry."""
+    return program.definition is None or program.definition.kind not in _WITHOUT_HOOK
+
+
 def attach(program: AttachableProgram, *, cookie: int = 0) -> Link:
     """Attach a program to the target that its section's name gives.
 
@@ -214,6 +219,10 @@ _BY_CALL_ONLY: Final = {
     AttachKind.PERF_EVENT: "attach_perf_event(program, PerfEventAttributes(...), cpu=...)",
     AttachKind.XDP: 'attach_xdp(program, "INTERFACE")',
 }
+
+_WITHOUT_HOOK: Final = frozenset(
+    {AttachKind.SYSCALL, AttachKind.STRUCT_OPS, AttachKind.XDP_MAP_ENTRY}
+)
 
 # Errors ---------------------------------------------------------------------------------------
 

@@ -48,6 +48,9 @@ class Object:
     def attach(self) -> links.LinkGroup:
         """Attach every program to what its section names.
 
+        Programs without a hook of their own (``SEC("syscall")``, the operations of a struct_ops
+        map, programs for entries of device and CPU maps) are left alone.
+
         Returns:
             The links, as a context manager that detaches them in reverse order. The end of the
             object detaches them too.
@@ -63,7 +66,8 @@ class Object:
             group = links.LinkGroup()
             undo.callback(group.detach)
             for program in self.programs.values():
-                group.add(links.attach(program))
+                if links.has_hook(program):
+                    group.add(links.attach(program))
             self._closing.push(undo.pop_all())
         return group
 

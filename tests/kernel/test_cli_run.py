@@ -204,12 +204,32 @@ def test_a_class_that_differs_from_the_struct_is_one_message(tmp_path):
     assert "Traceback" not in errors
 
 
-def test_a_refused_program_is_one_message():
-    require(Feature.RINGBUF)
-    with running(program_path("rejected"), "--events", "values") as process:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([program_path("rejected")], "no map that events could come through"),
+        ([program_path("rejected"), "--events", "values"], "'values' is neither a ring"),
+        ([EXEC, "--program", "on_exce"], "no program 'on_exce'; there is on_exec"),
+        ([EXEC, "--set", "pid=1"], "no variable 'pid'"),
+    ],
+)
+def test_what_the_object_lacks_is_one_message(arguments, message):
+    with running(*arguments) as process:
         _, errors = process.communicate()
     assert process.returncode == 1
+    assert errors.startswith("bpfstream: ")
+    assert message in errors
     assert errors.count("\n") == 1
+
+
+def test_programs_can_be_chosen():
+    with (
+        programs_starting(),
+        running(EXEC, "--program", "on_exit", "--json", "--count", "5") as run,
+    ):
+        output, _ = run.communicate()
+    assert run.returncode == 0
+    assert {json.loads(line)["kind"] for line in output.splitlines()} == {"EXIT"}
 
 
 def test_without_permission_one_message_says_which():

@@ -199,3 +199,10 @@ def variable_bytes(spec: ObjectSpec, obj: bpfstream.Object, name: str) -> bytes:
 
 def thread_name() -> str:
     return Path("/proc/self/comm").read_text().strip()
+
+
+async def test_attaching_all_leaves_out_what_has_no_hook() -> None:
+    require(Feature.SYSCALL_PROGRAMS)
+    async with bpfstream.load(spec_of("ring_producer", "produce", "on_syscall")) as obj:
+        with obj.attach() as links:
+            assert [link.program for link in links] == ["on_syscall"]
