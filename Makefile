@@ -5,8 +5,8 @@ READY := $(VENV)/.ready
 SOURCES := bpfstream tests examples
 
 # What tests of the running kernel use, and what boots guests
-TEST_PACKAGES := clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libbpf-tools bpftool \
-	iproute2 util-linux
+TEST_PACKAGES := clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libbpf-tools xdp-tools \
+	ir-keytable bpftool iproute2 util-linux
 GUEST_PACKAGES := $(TEST_PACKAGES) qemu-system-x86 busybox-static kmod xz-utils zstd
 
 # What `make test-guests` boots: Debian suites, or folders with an unpacked kernel package

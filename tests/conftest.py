@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.cgroups import new_cgroup
@@ -28,6 +29,10 @@ from tests.support.namespaces import (
 from tests.support.requirements import require_root
 from tests.support.skips import named_skips
 from tests.support.summary import kernel_summary
+
+# No test is judged by its time: machines are busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 KERNEL_TESTS = Path(__file__).parent / "kernel"
 

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from tests.support.embedded_objects import embedded_objects
 
+OTHER_PACKAGES = ("libxdp1", "xdp-tools", "ir-keytable", "qemu-system-x86")
+"""Packages with objects in them, besides libbpf-tools."""
+
 
 def package_files(package: str) -> list[Path]:
     """The regular files of an installed Debian package; empty when it is not installed."""

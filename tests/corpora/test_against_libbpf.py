@@ -20,11 +20,10 @@ from bpfstream.linker import link
 from bpfstream.live.loader import load_object
 from bpfstream.live.target import running_kernel
 from bpfstream.spec import ObjectSpec
-from tests.corpora.extract import package_objects
+from tests.corpora.extract import OTHER_PACKAGES, package_objects
 from tests.corpora.oracle import OracleVerdict, build_oracle, consult, fnv1a
 from tests.support.requirements import require_root
 
-OTHER_PACKAGES = ("systemd", "libxdp1", "xdp-tools", "ir-keytable", "udev-hid-bpf", "suricata")
 OWN_OBJECTS = sorted((Path(__file__).parents[1] / "programs").glob("*.bpf.o"))
 
 

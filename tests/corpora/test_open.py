@@ -10,12 +10,11 @@ import pytest
 
 from bpfstream.abi.maps import MapType
 from bpfstream.spec import MapSpec, ObjectSpec, Pinning
-from tests.corpora.extract import package_objects
+from tests.corpora.extract import OTHER_PACKAGES, package_objects
 from tests.corpora.libbpf import LibBpf, OpenedMap
 
 TESTS = Path(__file__).parents[1]
 OWN_OBJECTS = sorted(TESTS.glob("programs/*.bpf.o"))
-OTHER_PACKAGES = ("libxdp1", "xdp-tools", "ir-keytable", "qemu-system-x86")
 
 
 @cache

@@ -1,7 +1,7 @@
 """What is written as BTF is read back the same, and an edited copy keeps its ids and strings."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.btf import Btf
@@ -30,7 +30,6 @@ def own_types(btf):
 
 
 @given(graphs(), byteorders)
-@settings(deadline=None)
 def test_any_types_survive_in_either_byte_order(types, byteorder):
     btf = Btf.from_bytes(encode(*types, byteorder=byteorder))
     assert btf.byteorder == byteorder
@@ -38,7 +37,6 @@ def test_any_types_survive_in_either_byte_order(types, byteorder):
 
 
 @given(graphs(), st.data(), byteorders)
-@settings(deadline=None)
 def test_split_btf_goes_on_where_its_base_ends(base_types, data, byteorder):
     base = Btf.from_bytes(encode(*base_types, byteorder=byteorder))
     types = data.draw(graphs(first_id=base.end_id))
@@ -53,7 +51,6 @@ def test_split_btf_goes_on_where_its_base_ends(base_types, data, byteorder):
 
 
 @given(graphs(), byteorders, byteorders)
-@settings(deadline=None)
 def test_a_copy_that_is_not_edited_differs_at_most_in_byte_order(types, byteorder, other):
     data = encode(*types, byteorder=byteorder)
     copy = BtfBuilder(Btf.from_bytes(data))
@@ -62,7 +59,6 @@ def test_a_copy_that_is_not_edited_differs_at_most_in_byte_order(types, byteorde
 
 
 @given(graphs(max_size=8), st.data(), byteorders)
-@settings(deadline=None)
 def test_edits_change_what_they_name_and_nothing_else(types, data, byteorder):
     source = Btf.from_bytes(encode(*types, byteorder=byteorder))
     builder = BtfBuilder(source)

@@ -1,7 +1,7 @@
 """Structs taken apart: where each member lies, in either byte order."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.btf import Btf
@@ -146,7 +146,6 @@ def bitfields(draw):
 
 
 @given(bitfields(), byteorders, st.binary(min_size=16, max_size=16), st.integers(0, 3), st.data())
-@settings(deadline=None)
 def test_a_bitfield_is_a_run_of_bits_in_memory_order(field, byteorder, data, start, draw):
     bits, begin, signed = field
     member = Member("m", 1, begin, bits)

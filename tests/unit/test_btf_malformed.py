@@ -79,7 +79,7 @@ def ask_everything(btf):
 
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 @given(changes)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_mutated_types_are_read_or_refused(byteorder, changes):
     btf = ask(Btf.from_bytes, mutate(encode(*EVERY_KIND, byteorder=byteorder), changes))
     if btf is not None:
@@ -87,7 +87,7 @@ def test_mutated_types_are_read_or_refused(byteorder, changes):
 
 
 @given(changes, changes)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_mutated_split_btf_is_read_or_refused(base_changes, changes):
     base = ask(Btf.from_bytes, mutate(encode(*EVERY_KIND), base_changes))
     if base is not None:
@@ -97,19 +97,17 @@ def test_mutated_split_btf_is_read_or_refused(base_changes, changes):
 
 
 @given(graphs(), byteorders)
-@settings(deadline=None)
 def test_types_that_make_no_sense_together_are_read_or_refused(types, byteorder):
     ask_everything(Btf.from_bytes(encode(*types, byteorder=byteorder)))
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_noise_is_refused(data):
     assert ask(Btf.from_bytes, data) is None
 
 
 @given(byteorders, changes)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_mutated_instruction_records_are_read_or_refused(byteorder, changes):
     btf = Btf.from_bytes(encode(Int("xdp", 4, 32), byteorder=byteorder))
     name = btf.strings.offset_of("xdp")

@@ -174,7 +174,7 @@ named_types = st.builds(
 
 @pytest.mark.usefixtures("search")
 @given(st.lists(named_types, max_size=20), byteorders)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_way_of_searching_agrees_with_looking_at_every_name(types, byteorder):
     btf = read(*types, byteorder=byteorder)
     named = [(type_id, type_.name, KIND_OF[type(type_)]) for type_id, type_ in enumerate(types, 1)]
@@ -391,7 +391,6 @@ def test_nesting_that_doubles_at_each_level_costs_no_more_than_its_levels():
 
 
 @given(st.integers(0, 200))
-@settings(deadline=None)
 def test_long_rows_of_types_are_followed_or_refused(length):
     btf = read(INT, *(Typedef("t", type_id) for type_id in range(1, length + 1)))
     try:

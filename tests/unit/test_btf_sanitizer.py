@@ -1,7 +1,7 @@
 """BTF for older kernels: what they lack is put into words they know, in the same place."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.abi.btf import Kind, Linkage
@@ -105,7 +105,6 @@ def test_a_kernel_that_lacks_nothing_gets_the_bytes_as_they_are():
 
 
 @given(graphs(), byteorders, features)
-@settings(deadline=None)
 def test_what_is_missing_is_gone_and_the_rest_stays(types, byteorder, missing):
     source = Btf.from_bytes(encode(*types, byteorder=byteorder))
     result = Btf.from_bytes(sanitize(source, missing))
@@ -122,14 +121,12 @@ def test_what_is_missing_is_gone_and_the_rest_stays(types, byteorder, missing):
 
 
 @given(graphs(), features)
-@settings(deadline=None)
 def test_what_was_rewritten_needs_no_more_rewriting(types, missing):
     once = sanitize(Btf.from_bytes(encode(*types)), missing)
     assert sanitize(Btf.from_bytes(once), missing) == once
 
 
 @given(graphs(), features)
-@settings(deadline=None)
 def test_storage_keeps_its_size(types, missing):
     source = Btf.from_bytes(encode(*types))
     result = Btf.from_bytes(sanitize(source, missing))

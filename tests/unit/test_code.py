@@ -1,7 +1,7 @@
 """Code: an editable run of encoded instructions."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.asm import Code
@@ -17,7 +17,6 @@ slots = st.tuples(
 byteorders = st.sampled_from(["little", "big"])
 
 
-@settings(deadline=None)
 @given(st.lists(slots), byteorders)
 def test_what_is_written_is_read(fields, byteorder):
     code = Code(bytes(8 * len(fields)), byteorder)
@@ -45,7 +44,6 @@ def test_what_is_written_is_read(fields, byteorder):
     assert bytes.fromhex(code.hex()) == bytes(code)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), byteorders)
 def test_a_wide_load_holds_64_bits_in_two_slots(value, byteorder):
     code = Code(b"\x18" + bytes(15), byteorder)

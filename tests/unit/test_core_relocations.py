@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.abi.btf import CoreRelocationKind as Kind
@@ -713,7 +713,6 @@ def every_kind_of_type() -> tuple[Types, list[int]]:
     return types, ids
 
 
-@settings(deadline=None)
 @given(
     st.text(alphabet="0123456789:-x ", max_size=12)
     | st.lists(st.integers(0, 6), max_size=5).map(lambda each: ":".join(map(str, each))),

@@ -201,9 +201,7 @@ def all_questions(path):
         pass
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_library_gives_an_error_of_ours(library, tmp_path, data):
     content = bytearray(library.read_bytes())

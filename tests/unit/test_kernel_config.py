@@ -1,7 +1,7 @@
 """The kernel's version and build configuration."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.kernel.config import parse_config, parse_version, version_of
@@ -43,7 +43,6 @@ def test_options_keep_their_text_and_the_first_counts():
     assert parse_config(lines) == {"CONFIG_HZ": "250", "CONFIG_NAME": '"a=b"'}
 
 
-@settings(deadline=None)
 @given(st.lists(st.text()))
 def test_any_lines_are_a_configuration(lines):
     assert all(name.startswith("CONFIG_") for name in parse_config(lines))

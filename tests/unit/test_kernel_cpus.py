@@ -1,7 +1,7 @@
 """Lists of CPU numbers, as sysfs writes them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.errors import BpfstreamError, KernelError
@@ -28,7 +28,6 @@ def test_what_is_no_list_is_refused(text):
         parse_cpu_list(text)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_list_or_an_error_of_ours(text):
     try:
@@ -38,7 +37,6 @@ def test_any_text_is_a_list_or_an_error_of_ours(text):
     assert list(numbers) == sorted(set(numbers))
 
 
-@settings(deadline=None)
 @given(st.sets(st.integers(0, 8191), max_size=64))
 def test_every_set_of_cpus_can_be_written_as_a_list(cpus):
     assert parse_cpu_list(",".join(map(str, cpus))) == tuple(sorted(cpus))

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.abi import attributes, infos, perf
@@ -189,7 +189,6 @@ def test_a_field_that_is_not_there_can_not_be_set():
         Layout("u32 a").pack(b=1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(list(FIELD_TYPES)), min_size=1, max_size=12), st.data())
 def test_fields_come_back_as_they_were_packed(kinds, data):
     layout = Layout(";".join(f"{kind} f{number}" for number, kind in enumerate(kinds)))

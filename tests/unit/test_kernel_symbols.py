@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.errors import AmbiguousRelocationError, KernelError, PermissionDeniedError
@@ -61,7 +61,6 @@ def test_lines_are_found_wherever_a_read_cuts_them(monkeypatch):
         assert search(io.BytesIO(KALLSYMS), list(whole)) == whole
 
 
-@settings(deadline=None)
 @given(st.binary(), st.sets(st.text(min_size=1), max_size=3))
 def test_any_text_can_be_searched(text, names):
     names = {name for name in names if name.encode(errors="ignore").decode() == name}

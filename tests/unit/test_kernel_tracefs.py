@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.errors import KernelError
@@ -33,7 +33,6 @@ def test_a_part_of_it_is_not_it():
     assert parse_mountinfo(line) is None
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_can_be_read(text):
     assert isinstance(parse_mountinfo(text), Path | None)

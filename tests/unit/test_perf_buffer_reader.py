@@ -4,7 +4,7 @@ import struct
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.errors import DecodeError, RingCorruptedError
@@ -196,7 +196,6 @@ def test_a_closed_reader_lets_go_of_the_memory():
     data.append(0)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([0, PAGE - 8, NEAR_WRAP]),
     st.lists(st.binary(max_size=300), max_size=40),
@@ -218,7 +217,6 @@ def test_whatever_is_sent_arrives_or_is_counted(position, payloads, limit):
     assert all(got.startswith(given) for got, given in zip(received, sent, strict=True))
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=64, max_size=64), st.integers(0, 63), st.integers(0, 1 << 64))
 def test_any_contents_are_read_or_are_corruption(contents, start, head):
     buffer = SimulatedPerfBuffer(64, position=start)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.errors import BtfError, DecodeError, SchemaError
@@ -123,7 +123,6 @@ def test_void_has_no_values():
         codec(CTypes().btf(), 0)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(list(INTEGERS)), byteorders, st.data())
 def test_integers_make_the_round_trip(name, byteorder, draw):
     integer = INTEGERS[name]
@@ -138,7 +137,6 @@ def test_integers_make_the_round_trip(name, byteorder, draw):
     assert number.decode(data) == value
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=40, max_size=40), byteorders)
 def test_whatever_bytes_are_read_the_numbers_are_written_back_the_same(data, byteorder):
     key = key_codec(byteorder)

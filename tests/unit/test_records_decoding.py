@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.abi.btf import Kind
@@ -395,7 +395,6 @@ def plain(value):
     return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
-@settings(deadline=None)
 @given(
     st.lists(members(), min_size=1, max_size=6),
     st.integers(0, 2),
@@ -413,7 +412,6 @@ def test_any_struct_in_either_byte_order(chosen, gap, byteorder, draw):
     msgspec.json.encode(made)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_record_is_decoded_or_an_error_of_ours(data):
     types = CTypes()

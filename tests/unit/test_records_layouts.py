@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.errors import DecodeError, SchemaError
@@ -126,7 +126,6 @@ SCALARS = {
 }
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(list(SCALARS)), st.integers(1, 3)), min_size=1, max_size=8),
     st.sampled_from(["little", "big"]),

@@ -4,7 +4,7 @@ import struct
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.errors import DecodeError, RingCorruptedError
@@ -275,7 +275,6 @@ def test_the_barrier_is_free_only_where_loads_stay_in_order():
     lock_barrier()()
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([0, 4096 - 8, NEAR_WRAP]),
     st.lists(st.tuples(st.binary(max_size=300), st.booleans()), max_size=40),
@@ -297,7 +296,6 @@ def test_whatever_is_sent_arrives_once_and_in_order(position, records, limit):
     assert reader.backlog == 0
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=64, max_size=64), st.integers(0, 63), st.integers(0, 1 << 64))
 def test_any_contents_are_read_or_are_corruption(contents, start, producer):
     ring = SimulatedRingBuffer(64, position=start)

@@ -53,7 +53,7 @@ def section_bytes(data: bytearray, index: int) -> tuple[int, int]:
 objects = st.sampled_from(OBJECTS)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(objects, st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 255)), min_size=1))
 def test_flipped_bytes(name, flips):
     data = compiled(name)
@@ -62,14 +62,14 @@ def test_flipped_bytes(name, flips):
     exercise(bytes(data))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(objects, st.integers(0, 1 << 20))
 def test_truncated_files(name, length):
     data = compiled(name)
     exercise(bytes(data[: length % len(data)]))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(
     objects,
     st.lists(
@@ -91,7 +91,7 @@ def test_section_headers_at_their_extremes(name, changes):
     exercise(bytes(data))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(objects, st.integers(4, 31), st.sampled_from(EXTREMES))
 def test_the_file_header_at_its_extremes(name, word, value):
     data = compiled(name)
@@ -99,7 +99,7 @@ def test_the_file_header_at_its_extremes(name, word, value):
     exercise(bytes(data))
 
 
-@settings(max_examples=1600, deadline=None)
+@settings(max_examples=1600)
 @given(
     objects,
     st.integers(0, 100),
@@ -115,7 +115,7 @@ def test_words_of_one_section_at_their_extremes(name, section, changes):
     exercise(bytes(data))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=512))
 def test_anything_after_a_header(tail):
     header = compiled("globals")[:64]

@@ -4,7 +4,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfstream.abi.btf import Linkage
@@ -284,7 +284,6 @@ SCALARS += [
 ]
 
 
-@settings(deadline=None)
 @given(st.data(), st.sampled_from(["little", "big"]))
 def test_any_value_that_fits_comes_back(data, byteorder):
     chosen = data.draw(st.lists(st.sampled_from(SCALARS), min_size=1, max_size=6))
