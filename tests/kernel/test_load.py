@@ -150,7 +150,8 @@ async def test_a_cancelled_load_is_undone() -> None:
 async def test_the_kernel_learns_functions_and_source_lines() -> None:
     """So that bpftool and others show them."""
     require(Feature.BTF_FUNC)
-    async with bpfstream.load(spec_of("calls", *programs_of("calls"))) as obj:
+    without_callbacks = [name for name in programs_of("calls") if name != "for_each"]  # Linux 5.13
+    async with bpfstream.load(spec_of("calls", *without_callbacks)) as obj:
         infos = [program.info() for program in obj.programs.values()]
         assert all(info.btf_id and info.line_info_count for info in infos)
         assert max(info.function_info_count for info in infos) > 1
