@@ -161,8 +161,9 @@ def boot(
     kernel: Path, accelerator: str, limit: int, command: Sequence[str], output: IO[str] | int
 ) -> subprocess.CompletedProcess[bytes]:
     options = ["-a", accelerator, "-t", str(limit), "-s", str(CPUS_OF_A_GUEST)]
+    with_us = ["setpriv", "--pdeathsig", "TERM"]  # no guest goes on when this process is killed
     return subprocess.run(
-        [HERE / "vm.sh", *options, kernel, *command],
+        [*with_us, HERE / "vm.sh", *options, kernel, *command],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=output,
