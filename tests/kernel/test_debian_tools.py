@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,23 @@ def is_our_connect(event: Connect) -> bool:
     return event.pid == os.getpid() and event.destination == loopback
 
 
+@dataclass(frozen=True)
+class Tool:
+    """A tool, what it sends, and how this process makes it send something recognisable."""
+
+    name: str
+    struct: type[msgspec.Struct]
+    workload: Callable[[], None]
+    is_ours: Callable[[Any], bool]
+    mark: bytes
+
+
 TOOLS = [
-    pytest.param("execsnoop", Exec, execute, is_our_exec, b"a workload of ours", id="execsnoop"),
-    pytest.param("opensnoop", Open, open_file, is_our_open, b"/no/such/file/of", id="opensnoop"),
-    pytest.param(
-        "tcpconnect",
-        Connect,
-        connect,
-        is_our_connect,
-        socket.inet_aton("127.0.0.1"),
-        id="tcpconnect",
-    ),
+    Tool("execsnoop", Exec, execute, is_our_exec, b"a workload of ours"),
+    Tool("opensnoop", Open, open_file, is_our_open, b"/no/such/file/of"),
+    Tool("tcpconnect", Connect, connect, is_our_connect, socket.inet_aton("127.0.0.1")),
 ]
+each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 
 
 @pytest.fixture
@@ -89,55 +95,36 @@ def object_of(tmp_path: Path, tracefs: Path) -> Callable[[str], Path]:
     return take_out
 
 
-@pytest.mark.parametrize(("tool", "struct", "workload", "is_ours", "mark"), TOOLS)
+@each_tool
 async def test_typed_when_given_a_struct_class(
-    object_of: Callable[[str], Path],
-    tool: str,
-    struct: type[msgspec.Struct],
-    workload: Callable[[], None],
-    is_ours: Callable[[Any], bool],
-    mark: bytes,
+    object_of: Callable[[str], Path], tool: Tool
 ) -> None:
-    async with bpfstream.load(object_of(tool)) as obj:
+    async with bpfstream.load(object_of(tool.name)) as obj:
         with obj.attach():
-            async with obj.events("events", type=struct) as events:
-                await trio.to_thread.run_sync(workload)
+            async with obj.events("events", type=tool.struct) as events:
+                await trio.to_thread.run_sync(tool.workload)
                 with trio.fail_after(30):
                     async for event in events:
-                        if is_ours(event):
+                        if tool.is_ours(event):
                             break
                 assert events.statistics().lost == 0
 
 
-@pytest.mark.parametrize(("tool", "struct", "workload", "is_ours", "mark"), TOOLS)
-async def test_as_bytes_from_the_command_line(
-    object_of: Callable[[str], Path],
-    tool: str,
-    struct: type[msgspec.Struct],
-    workload: Callable[[], None],
-    is_ours: Callable[[Any], bool],
-    mark: bytes,
-) -> None:
+@each_tool
+async def test_as_bytes_from_the_command_line(object_of: Callable[[str], Path], tool: Tool) -> None:
     def is_wanted(line: bytes) -> bool:
-        return mark in bytes.fromhex(json.loads(line)["bytes"])
+        return tool.mark in bytes.fromhex(json.loads(line)["bytes"])
 
-    await run_until(is_wanted, workload, "run", object_of(tool), "--json")
+    await run_until(is_wanted, tool.workload, "run", object_of(tool.name), "--json")
 
 
-@pytest.mark.parametrize(("tool", "struct", "workload", "is_ours", "mark"), TOOLS)
-async def test_typed_from_the_command_line(
-    object_of: Callable[[str], Path],
-    tool: str,
-    struct: type[msgspec.Struct],
-    workload: Callable[[], None],
-    is_ours: Callable[[Any], bool],
-    mark: bytes,
-) -> None:
+@each_tool
+async def test_typed_from_the_command_line(object_of: Callable[[str], Path], tool: Tool) -> None:
     def is_wanted(line: bytes) -> bool:
-        return is_ours(msgspec.json.decode(line, type=struct))
+        return tool.is_ours(msgspec.json.decode(line, type=tool.struct))
 
-    kind = f"{debian_events.__file__}:{struct.__name__}"
-    await run_until(is_wanted, workload, "run", object_of(tool), "--type", kind, "--json")
+    kind = f"{debian_events.__file__}:{tool.struct.__name__}"
+    await run_until(is_wanted, tool.workload, "run", object_of(tool.name), "--type", kind, "--json")
 
 
 async def run_until(
