@@ -9,25 +9,26 @@ import trio
 import bpfstream
 
 
-async def stop_when_done(command: list[str], scope: trio.CancelScope) -> None:
-    if command:
-        await trio.run_process(command)
-        await trio.sleep(0.3)  # a moment for the last events
-    else:
-        with trio.open_signal_receiver(signal.SIGINT) as signals:
-            await anext(signals)
-    scope.cancel()
-
-
 async def main(command: list[str]) -> None:
-    async with bpfstream.load(Path(__file__).with_name("exec.bpf.o")) as obj:
-        with obj.attach():
-            async with obj.events("events") as events, trio.open_nursery() as nursery:
-                nursery.start_soon(stop_when_done, command, nursery.cancel_scope)
-                async for event in events:
-                    who = f"{event.kind.name} {event.pid:<7} {event.comm:<15} uid {event.uid:<5}"
-                    ran = f"ran {event.duration_ns / 1e6:.1f} ms" if event.duration_ns else ""
-                    print(f"{who} parent {event.ppid:<7} {event.filename or ran}", flush=True)
+    path = Path(__file__).with_name("exec.bpf.o")
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with bpfstream.load(path) as obj, obj.events("events") as events:
+            async with trio.open_nursery() as nursery:
+
+                async def stop() -> None:
+                    if command:
+                        await trio.run_process(command)
+                        await trio.sleep(0.3)  # a moment for the last events
+                    else:
+                        await anext(interrupts)
+                    nursery.cancel_scope.cancel()
+
+                with obj.attach():
+                    nursery.start_soon(stop)
+                    async for event in events:
+                        who = f"{event.kind.name} {event.pid:<7} {event.comm:15} uid {event.uid:5}"
+                        ran = f"ran {event.duration_ns / 1e6:.1f} ms" if event.duration_ns else ""
+                        print(f"{who} parent {event.ppid:<7} {event.filename or ran}", flush=True)
             print(events.statistics(), file=sys.stderr)
 
 

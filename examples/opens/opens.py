@@ -21,7 +21,8 @@ async def main(*, only_failed: bool) -> None:
             async with obj.events("events") as events:
                 async for event in events:
                     result = event.result if event.result >= 0 else errno.errorcode[-event.result]
-                    print(f"{event.pid:<7} {event.comm:<15} {result:>7} {event.path}")
+                    line = f"{event.pid:<7} {event.comm:<15} {result:>7} {event.path}"
+                    print(line, flush=True)
 
 
 if __name__ == "__main__":
