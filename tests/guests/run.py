@@ -109,7 +109,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the kernel tests in guests of other kernels.")
     parser.add_argument("kernels", metavar="KERNEL", nargs="+", help="a Debian suite or a folder")
-    parser.add_argument("--limit", type=int, default=900, metavar="SECONDS", help="for each guest")
+    parser.add_argument("--limit", type=int, default=1500, metavar="SECONDS", help="for each guest")
     own, pytest = sys.argv[1:], []
     if "--" in own:
         split = own.index("--")
