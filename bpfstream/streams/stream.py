@@ -168,8 +168,13 @@ class EventStream(trio.abc.ReceiveChannel[T]):
         while not self._pending:
             self._check_open()
             self._release()
-            self._pending.extend(self._source.drain(BATCH_SIZE).records)
-            if not self._pending:
+            drained = self._source.drain(BATCH_SIZE)
+            self._pending.extend(drained.records)
+            if self._pending:
+                return
+            if drained.more:  # only discarded or lost records so far: there is nothing to wait for
+                await trio.lowlevel.checkpoint()
+            else:
                 await self._wait()
 
     async def _wait(self) -> None:
