@@ -8,20 +8,19 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from bpfstream.kernel.features import Feature
 from tests.support.nobody import run_as_nobody
+from tests.support.processes import repeated, watched
 from tests.support.requirements import program_path, require
 
 COMMAND = Path(sys.executable).with_name("bpfstream")
 EXEC = Path(__file__).parents[2] / "examples" / "exec" / "exec.bpf.o"
-TIME_LIMIT = 300
 
 TARGET = """
 import os, sys
@@ -59,38 +58,13 @@ def make_calls(process: subprocess.Popen[str], count: int) -> None:
 def running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """The command, streaming into a pipe."""
     require(Feature.RINGBUF)
-    process = subprocess.Popen(
-        [COMMAND, "run", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    watchdog = threading.Timer(TIME_LIMIT, process.kill)
-    watchdog.start()
-    try:
+    with watched([COMMAND, "run", *arguments]) as process:
         yield process
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate()
 
 
-@contextmanager
-def programs_starting() -> Iterator[None]:
+def programs_starting() -> AbstractContextManager[None]:
     """Processes begin and end while the block lasts."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(0.02):
-            subprocess.run(["true"], check=False)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeated(["true"])
 
 
 def statistics(text: str) -> dict[str, int]:

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,11 +15,11 @@ import pytest
 from bpfstream.kernel.features import Feature
 from tests.support.mounts import mounted
 from tests.support.nobody import run_as_nobody
+from tests.support.processes import TIME_LIMIT, repeated, watched
 from tests.support.requirements import require
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRACEFS = Path("/sys/kernel/tracing")
-TIME_LIMIT = 300
 LINES_OF_A_SCRIPT = 40
 
 
@@ -28,38 +27,9 @@ LINES_OF_A_SCRIPT = 40
 def example(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A running example; it is ended at the end of the block."""
     require(Feature.RINGBUF)
-    process = subprocess.Popen(
-        [sys.executable, str(EXAMPLES / name / f"{name}.py"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    watchdog = threading.Timer(TIME_LIMIT, process.kill)
-    watchdog.start()
-    try:
+    script = EXAMPLES / name / f"{name}.py"
+    with watched([sys.executable, script, *arguments]) as process:
         yield process
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate()
-
-
-@contextmanager
-def repeated(work: list[str]) -> Iterator[None]:
-    """Runs a command again and again while the block lasts."""
-    over = threading.Event()
-
-    def repeat() -> None:
-        while not over.wait(0.02):
-            subprocess.run(work, stderr=subprocess.DEVNULL, check=False)
-
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def interrupt(process: subprocess.Popen[str]) -> None:
