@@ -1,0 +1,1 @@
+"""The compiled twin of the hot loops in `rings`, `records`, `btf` and `maps`."""
