@@ -28,10 +28,6 @@ KERNELS = ROOT / ".cache" / "kernels"
 LOGS = ROOT / ".cache" / "guests"
 SELECTION = ["-m", "kernel or guest", "tests/kernel", "tests/corpora"]
 CPUS_OF_A_GUEST = 2
-CPUS_BY_KERNEL = {"bullseye": 1}
-"""Exceptions. Linux 5.10 with two CPUs now and then locks up under QEMU's multi-threaded TCG when
-kernel code is patched: one CPU waits for the other, which spins where the patched code was. The
-tests of several CPUs run in the other guests."""
 BOOTS = 2
 """How often a guest that does not boot is booted: under emulation that happens now and then."""
 DID_NOT_BOOT = 124
@@ -164,12 +160,7 @@ def run_tests(kernel: Path, accelerator: str, limit: int, pytest: Sequence[str])
 def boot(
     kernel: Path, accelerator: str, limit: int, command: Sequence[str], output: IO[str] | int
 ) -> subprocess.CompletedProcess[bytes]:
-    cpus = (
-        CPUS_BY_KERNEL.get(kernel.name, CPUS_OF_A_GUEST)
-        if accelerator == "tcg"
-        else CPUS_OF_A_GUEST
-    )
-    options = ["-a", accelerator, "-t", str(limit), "-s", str(cpus)]
+    options = ["-a", accelerator, "-t", str(limit), "-s", str(CPUS_OF_A_GUEST)]
     with_us = ["setpriv", "--pdeathsig", "TERM"]  # no guest goes on when this process is killed
     return subprocess.run(
         [*with_us, HERE / "vm.sh", *options, kernel, *command],

@@ -82,10 +82,12 @@ esac
 for _ in $(seq 100); do [ ! -S "$work/files" ] || break; sleep 0.05; done
 [ -S "$work/files" ] || die "virtiofsd did not start: $(tail -n 3 "$work/virtiofsd.log")"
 
-# Emulated CPUs stop each other for a 16-byte compare-and-exchange, which the slab allocator uses if it can
+# One thread takes turns between the CPUs: with a thread each, guests lock up now and then where the kernel
+# patches its code. CPUs stop each other for a 16-byte compare-and-exchange, which the slab allocator
+# uses if it can.
 case $accelerator in
   kvm) machine=(-accel kvm -cpu host) ;;
-  *) machine=(-accel "tcg,thread=multi" -cpu "max,cx16=off") ;;
+  *) machine=(-accel "tcg,thread=single" -cpu "max,cx16=off") ;;
 esac
 devices=(
   -object "memory-backend-memfd,id=memory,size=${megabytes}M,share=on" -numa "node,memdev=memory"
