@@ -1,1 +1,2 @@
-"""The compiled twin of the hot loops in `rings`, `records`, `btf` and `maps`."""
+# Types of the compiled twin of the hot loops in `rings`, `records`, `btf` and `maps`.
+
