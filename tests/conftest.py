@@ -17,6 +17,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from bpfstream._native import COMPILED
 from tests.support.cgroups import new_cgroup
 from tests.support.descriptors import leaked, open_descriptors
 from tests.support.mounts import mounted
@@ -90,6 +91,17 @@ def no_descriptor_is_left() -> Iterator[None]:
     left = leaked(before, open_descriptors())
     if left:
         pytest.fail("left open: " + "; ".join(left), pytrace=False)
+
+
+@pytest.fixture(params=[False, True], ids=["pure", "compiled"], scope="module")
+def native(request: pytest.FixtureRequest) -> bool:
+    """The keyword of that name of readers and decoders: each test runs with both twins.
+
+    Of the module's scope, as hypothesis lets its tests take no other fixture.
+    """
+    if request.param and not COMPILED:
+        pytest.skip("needs the compiled module, which is not built or not in use")
+    return bool(request.param)
 
 
 @pytest.fixture
