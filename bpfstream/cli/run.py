@@ -158,16 +158,16 @@ async def stream(
                 # The stream is open before programs are attached: no event comes too early.
                 with obj.attach(), trio.move_on_after(duration or math.inf):
                     async for batch in limited(events, count):
-                        lost = events.statistics().lost or 0
+                        lost = events.statistics().lost.total or 0
                         new, reported = lost - reported, lost
                         await printer.show(batch, new)
             except BrokenPipeError:
                 stop_writing()
             finally:
                 statistics = events.statistics()
-                if (statistics.lost or 0) > reported:
+                if (statistics.lost.total or 0) > reported:
                     with trio.CancelScope(shield=True):
-                        await printer.show((), (statistics.lost or 0) - reported)
+                        await printer.show((), (statistics.lost.total or 0) - reported)
         nursery.cancel_scope.cancel()
     return statistics
 
@@ -212,7 +212,7 @@ def ring_of(spec: ObjectSpec, name: str | None) -> str:
 
 def summary(statistics: StreamStatistics) -> str:
     """Statistics as one line."""
-    lost = "unknown" if statistics.lost is None else statistics.lost
+    lost = "unknown" if statistics.lost.total is None else statistics.lost.total
     return (
         f"received {statistics.received}, lost {lost}, discarded {statistics.discarded}, "
         f"{statistics.backlog} of {statistics.capacity} bytes unread, {statistics.wakeups} wakeups"

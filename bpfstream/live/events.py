@@ -26,7 +26,7 @@ from bpfstream.records import (
     record_type,
     record_type_of_class,
 )
-from bpfstream.rings import Decode, copy_record
+from bpfstream.rings import BatchDecoder, EachRecord, copy_record
 from bpfstream.spec import ObjectSpec
 from bpfstream.streams import EventSource, EventStream, PerfBufferSource, RingBufferSource
 
@@ -50,25 +50,25 @@ def open_stream(
 ) -> EventStream[Any]:
     """Open the stream that `bpfstream.Object.events` describes."""
     ring = maps[name]
-    decode = event_decoder(spec, name, types, tag)
+    decoder = event_decoder(spec, name, types, tag)
     try:
-        source: EventSource[Any]
+        source: EventSource
         if ring.type == MapType.RINGBUF:
             count_lost = _loss_counter(spec, maps, name)
-            source = RingBufferSource(ring.fd, ring.max_entries, decode, count_lost=count_lost)
+            source = RingBufferSource(ring.fd, ring.max_entries, count_lost=count_lost)
         elif ring.type == MapType.PERF_EVENT_ARRAY:
-            source = PerfBufferSource(ring.fd, decode, pages=pages)
+            source = PerfBufferSource(ring.fd, pages=pages)
         else:
             kind = ring.type.name if isinstance(ring.type, MapType) else ring.type
             raise StreamError(f"map {name!r} is of type {kind}: no ring that carries events")
     except OSError as error:
         raise explain(f"read events from map {name!r}", error) from error
-    return EventStream(source, max_latency=max_latency)
+    return EventStream(source, decoder, max_latency=max_latency)
 
 
 def event_decoder(
     spec: ObjectSpec, name: str, types: EventTypes | None, tag: str | None
-) -> Decode[Any]:
+) -> BatchDecoder[list[Any]]:
     """What makes events of the records in the ring `name`.
 
     Raises:
@@ -77,16 +77,16 @@ def event_decoder(
     if types is None:
         carried = event_type_of(spec, name, kernel_btf=btf_of_running_kernel)
         if carried is None or spec.btf is None:
-            return copy_record
-        return record_type(spec.btf, carried).decode
+            return EachRecord(copy_record)
+        return record_type(spec.btf, carried).decoder
     if isinstance(types, Mapping):
         by_tag = {value: _record_type(spec, one) for value, one in types.items()}
         return decoder_for(by_tag, tag)
     if not isinstance(types, str | type):
         return decoder_for([_record_type(spec, one) for one in types], tag)
     if isinstance(types, type) and issubclass(types, bytes):
-        return copy_record
-    return _record_type(spec, types, ring=name).decode
+        return EachRecord(copy_record)
+    return _record_type(spec, types, ring=name).decoder
 
 
 def _record_type(spec: ObjectSpec, wanted: EventType, *, ring: str = "") -> RecordType[Any]:

@@ -15,7 +15,7 @@ from bpfstream.records.from_btf import shape_of
 from bpfstream.records.layouts import shape_of_class
 from bpfstream.records.schema import bind
 from bpfstream.records.shapes import ByteOrder, Record
-from bpfstream.rings import Decode
+from bpfstream.rings import BatchDecoder, Decode, EachRecord
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -37,9 +37,10 @@ class RecordType(Generic[T]):
             is too short. The last array of bytes of a struct may be cut short: programs send
             strings only as far as they are filled. A flexible array takes what the record has left,
             which in a perf buffer is up to 7 bytes more than the program sent.
+        decoder: Makes lists of events of the records in a ring, as `decode` does of one.
     """
 
-    __slots__ = ("byteorder", "decode", "fields", "layout", "name", "size", "struct")
+    __slots__ = ("byteorder", "decode", "decoder", "fields", "layout", "name", "size", "struct")
 
     def __init__(self, shape: Record, layout: Record, byteorder: ByteOrder) -> None:
         self.name = layout.c_type
@@ -49,6 +50,7 @@ class RecordType(Generic[T]):
         self.layout = layout
         self.byteorder: ByteOrder = byteorder
         self.decode: Decode[T] = decoder(shape, byteorder)
+        self.decoder: BatchDecoder[list[T]] = EachRecord(self.decode)
 
     def __repr__(self) -> str:
         return f"<RecordType {self.name} as {self.struct.__name__}>"

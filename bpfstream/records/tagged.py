@@ -11,12 +11,12 @@ from bpfstream.errors import DecodeError, SchemaError
 from bpfstream.records.decoder import decoder
 from bpfstream.records.record_type import RecordType
 from bpfstream.records.shapes import Boolean, Enumeration, Field, Integer, Record
-from bpfstream.rings import Decode
+from bpfstream.rings import BatchDecoder, Decode, EachRecord
 
 
 def decoder_for(
     types: Sequence[RecordType[Any]] | Mapping[int, RecordType[Any]], tag: str | None = None
-) -> Decode[Any]:
+) -> BatchDecoder[list[Any]]:
     """One decoder for the records of a ring that carries several structs.
 
     In a sequence each class says its tag as msgspec's tagged unions do: ``class
@@ -37,7 +37,7 @@ def decoder_for(
         raise SchemaError("a ring carries at least one struct")
     records = list(types.values()) if isinstance(types, Mapping) else types
     if len(records) == 1 and tag is None:
-        return records[0].decode
+        return records[0].decoder
     if tag is None:
         raise SchemaError(
             f"{', '.join(each.name for each in records)} on one ring can't be told apart",
@@ -53,7 +53,7 @@ def decoder_for(
         if value in decoders:
             raise SchemaError(f"two structs of a ring have the tag {value}", field=tag)
         decoders[value] = each.decode
-    return _tagged(decoders, records[0], fields[0])
+    return EachRecord(_tagged(decoders, records[0], fields[0]))
 
 
 def _tagged(

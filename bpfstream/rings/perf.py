@@ -24,9 +24,9 @@ from bpfstream.abi.ringbuf import (
     RECORD_ALIGNMENT,
     PerfRecordType,
 )
-from bpfstream.errors import DecodeError, RingCorruptedError
-from bpfstream.rings.drained import Decode, Drained, T, at_position
-from bpfstream.rings.ordering import Barrier, barrier_for
+from bpfstream.errors import RingCorruptedError
+from bpfstream.rings.ordering import Barrier, barrier_for, lock_barrier
+from bpfstream.rings.runs import Part, Run, Taken, payload_offset
 
 _SAMPLE = int(PerfRecordType.SAMPLE)
 _LOST = int(PerfRecordType.LOST)
@@ -46,24 +46,20 @@ _LOST_SIZE = PERF_HEADER_SIZE + 16
 """A ``PERF_RECORD_LOST`` is at least the header, u64 id, u64 lost."""
 
 
-class _Sample(msgspec.Struct, gc=False):
-    """Where a sample's payload is, and where its record stands in the ring."""
-
-    buffer: memoryview
-    offset: int
-    length: int
-    position: int
-    size: int
-
-
 class _Scan(msgspec.Struct, gc=False):
-    """What a look at the records found, and where the next drain begins."""
+    """What a look at the records found, and where the next one begins.
+
+    Attributes:
+        start: The ring position of the first record.
+        end: Behind the last.
+        wrapped: Of the sample that runs over the end of the data, if there is one.
+    """
 
     start: int
-    samples: list[_Sample]
-    position: int
+    end: int
+    wrapped: int
+    taken: Taken
     lost: int
-    more: bool
 
 
 class PerfBufferReader:
@@ -92,7 +88,8 @@ class PerfBufferReader:
         self._halves = self._data.cast("H")
         self._mask = capacity - 1
         self._barrier = barrier if barrier is not None else barrier_for()
-        self._held: _Scan | None = None
+        self._fence = lock_barrier()
+        self._scanned: _Scan | None = None
         self._lost = 0
 
     @property
@@ -107,79 +104,88 @@ class PerfBufferReader:
 
     @property
     def lost(self) -> int:
-        """Records that the kernel says it dropped, in what was drained."""
-        return self._lost + (self._held.lost if self._held is not None else 0)
+        """Records that the kernel says it dropped, in what was taken."""
+        return self._lost + (self._scanned.lost if self._scanned is not None else 0)
+
+    @property
+    def discarded(self) -> int:
+        """Always 0: a program can't take back what it sends through a perf buffer."""
+        return 0
 
     @property
     def pending(self) -> bool:
         """Whether a drain would make progress."""
-        return self._head[0] != (self._tail[0] if self._held is None else self._held.position)
+        return self._head[0] != (self._tail[0] if self._scanned is None else self._scanned.end)
 
     @property
     def busy(self) -> bool:
         """Always false: ``data_head`` moves only over records that are complete."""
         return False
 
-    def drain(self, decode: Decode[T], limit: int) -> Drained[T]:
-        """Decode up to `limit` records, and release those of the drain before.
+    def take(self, limit: int) -> Taken:
+        """Find up to `limit` records, of whatever type; free those of the take before.
 
-        The drain begins behind what was released and ends at the first of: the head as it was at
-        the call; `limit` records, of whatever type; a bad record, when something came before it.
-        The records' space stays theirs until `release` or the next drain. Samples are decoded,
-        LOST records are added up, records of other types are skipped. A sample of 64 KiB or more
-        counts as lost: the kernel reserves its size modulo 64 KiB (``perf_prepare_header`` and
-        ``__perf_event_output`` in kernel/events/core.c), so other records overwrite it. If
-        `decode` raises anything but `DecodeError`, the exception passes through and the records
-        stay unread.
-
-        Args:
-            decode: Called in ring order for each sample. The length that it is given may be up
-                to 7 bytes more than the program sent: the kernel pads, and says the padded size.
-            limit: The most records to take, at least 1.
+        Samples are given, LOST records are added up, records of other types are skipped. A sample
+        of 64 KiB or more counts as lost: the kernel reserves its size modulo 64 KiB
+        (``perf_prepare_header`` and ``__perf_event_output`` in kernel/events/core.c), so other
+        records overwrite it. A sample's length may be up to 7 bytes more than the program sent:
+        the kernel pads, and says the padded size.
 
         Raises:
-            DecodeError: The *first* record can't be decoded. The buffer then stands behind it.
-            RingCorruptedError: The *first* record is none that a kernel writes. The buffer stays
-                there: every further drain says so again.
+            RingCorruptedError: The *first* record is none that a kernel writes.
         """
         self.release()
-        start = self._tail[0]
-        scan = self._scan(start, self._head[0], limit)
-        more = scan.more
-        records: list[T] = []
-        try:
-            for sample in scan.samples:
-                records.append(decode(sample.buffer, sample.offset, sample.length))
-        except DecodeError as error:
-            bad = scan.samples[len(records)]
-            if bad.position == start:
-                self._store(start + bad.size)
-                raise at_position(error, bad.position) from error.__cause__
-            scan, more = self._scan(start, bad.position, limit), True
-        self._held = scan
-        if not records:
-            self.release()
-        return Drained(records, more)
+        scan = self._scanned = self._scan(self._tail[0], self._head[0], limit)
+        return scan.taken
 
-    def release(self, count: int | None = None) -> None:
-        """Hand the space of the last drain's records back to the kernel; idempotent.
+    def keep(self, count: int) -> None:
+        """Of the samples taken, keep the first `count`: the others are unread again."""
+        scan = self._scanned
+        if scan is None or count >= scan.taken.count:
+            return
+        self._scanned = None
+        if count:
+            self._scanned = self._scan(scan.start, self.position_of(count, scan), self.capacity)
+
+    def release(self, *, hold_back: bool = False) -> None:
+        """Hand the space of what was taken back to the kernel; idempotent.
 
         Args:
-            count: Only that of the first `count` samples; the others are unread again.
+            hold_back: Without effect: waking a reader does not depend on ``data_tail``.
         """
-        held, self._held = self._held, None
-        if held is None:
+        scan, self._scanned = self._scanned, None
+        if scan is None:
             return
-        if count is not None and count < len(held.samples):
-            unread = held.samples[count].position
-            held = self._scan(held.start, unread, limit=self.capacity)
-        if held.position != held.start:
-            self._store(held.position)
-        self._lost += held.lost
+        if scan.end != scan.start:
+            self._barrier()  # samples before data_tail
+            self._tail[0] = scan.end
+        self._lost += scan.lost
+
+    def publish(self) -> bool:
+        """Whether there is something to take: nothing is ever held back here."""
+        self.release()
+        self._fence()
+        return self.pending
+
+    def position_of(self, index: int, scan: _Scan | None = None) -> int:
+        """The ring position of a sample that was taken.
+
+        Raises:
+            IndexError: There are not as many.
+        """
+        scan = scan or self._scanned
+        if scan is None:
+            raise IndexError("nothing is taken")
+        buffer, offset = payload_offset(scan.taken.parts, index)
+        if buffer is not self._data:
+            return scan.wrapped
+        return (
+            scan.start + ((offset - _SAMPLE_OVERHEAD - scan.start) & self._mask)
+        ) & POSITION_MASK
 
     def close(self) -> None:
-        """Let go of the memory, so that it can be unmapped; what is held stays unread."""
-        self._held = None
+        """Let go of the memory, so that it can be unmapped; what is taken stays unread."""
+        self._scanned = None
         for view in (self._halves, self._words, self._data, self._tail, self._head):
             view.release()
 
@@ -192,8 +198,8 @@ class PerfBufferReader:
                 position=start,
             )
         self._barrier()  # data_head before records
-        samples: list[_Sample] = []
-        lost = seen = 0
+        parts: list[Part] = []
+        count = lost = seen = wrapped = 0
         position = start
         more = False
         while available:
@@ -207,7 +213,10 @@ class PerfBufferReader:
                     if length is None:
                         lost += 1
                     else:
-                        samples.append(_Sample(body, begin + _RAW_SIZE, length, position, size))
+                        _add(parts, body, (begin + _RAW_SIZE, length, size, 1))
+                        count += 1
+                        if body is not self._data:
+                            wrapped = position
                 elif kind == _LOST:
                     lost += self._lost_count(size, body, begin, position)
             except RingCorruptedError:
@@ -218,7 +227,7 @@ class PerfBufferReader:
             available -= size
             position = (position + size) & POSITION_MASK
             seen += 1
-        return _Scan(start, samples, position, lost, more)
+        return _Scan(start, position, wrapped, Taken(parts, count, more), lost)
 
     def _record(self, position: int, available: int) -> tuple[int, int, memoryview, int]:
         """The record at `position`: type, size, a buffer with its body, where that begins."""
@@ -256,7 +265,15 @@ class PerfBufferReader:
         count: int = _U64.unpack_from(body, begin + 8)[0]
         return count
 
-    def _store(self, position: int) -> None:
-        """Hand the space before `position` back to the kernel."""
-        self._barrier()  # samples before data_tail
-        self._tail[0] = position & POSITION_MASK
+
+def _add(parts: list[Part], buffer: memoryview, run: Run) -> None:
+    """Let the last run have this record too, where it is the next one of the same size."""
+    if not parts or parts[-1][0] is not buffer:
+        parts.append((buffer, [run]))
+        return
+    runs = parts[-1][1]
+    offset, length, stride, count = runs[-1]
+    if run[1:3] == (length, stride) and run[0] == offset + stride * count:
+        runs[-1] = (offset, length, stride, count + 1)
+    else:
+        runs.append(run)

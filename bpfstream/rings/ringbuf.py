@@ -19,8 +19,6 @@ such items does in one machine access.
 
 from __future__ import annotations
 
-from itertools import repeat
-
 import msgspec
 
 from bpfstream.abi.ringbuf import (
@@ -30,28 +28,30 @@ from bpfstream.abi.ringbuf import (
     RECORD_LENGTH_MASK,
     RecordFlags,
 )
-from bpfstream.errors import DecodeError, RingCorruptedError
-from bpfstream.rings.drained import Decode, Drained, T, at_position
-from bpfstream.rings.ordering import Barrier, barrier_for
+from bpfstream.errors import RingCorruptedError
+from bpfstream.rings.ordering import Barrier, barrier_for, lock_barrier
+from bpfstream.rings.runs import Run, Taken, payload_offset
 
 _BUSY = int(RecordFlags.BUSY)
-_DISCARD = int(RecordFlags.DISCARD)
+
+_HELD_BACK_SHARE = 8
+"""A record is held back only if it takes no more than this part of the ring, one in so many."""
 
 
 class _Scan(msgspec.Struct, gc=False):
-    """What a look at the headers found: where the payloads are, and where the next drain begins."""
+    """What a look at the headers found, and where the next one begins.
+
+    Attributes:
+        start: The ring position of the first header.
+        end: Behind the last record.
+        last: Of the last record, discarded or not; `start` when there is none.
+    """
 
     start: int
-    offsets: list[int]
-    lengths: list[int]
-    position: int
+    end: int
+    last: int
+    taken: Taken
     discarded: int
-    more: bool
-
-
-def _step(length: int) -> int:
-    """The bytes that a record with a payload of `length` bytes takes."""
-    return (length + RECORD_HEADER_SIZE + RECORD_ALIGNMENT - 1) & -RECORD_ALIGNMENT
 
 
 class RingBufferReader:
@@ -84,8 +84,11 @@ class RingBufferReader:
         self._headers = self._data.cast("I")
         self._mask = capacity - 1
         self._barrier = barrier if barrier is not None else barrier_for()
-        self._held: _Scan | None = None
+        self._fence = lock_barrier()
+        self._position = self._consumer[0]  # of the next record to take
+        self._scanned: _Scan | None = None
         self._discarded = 0
+        self._closed = False
 
     @property
     def capacity(self) -> int:
@@ -99,84 +102,106 @@ class RingBufferReader:
 
     @property
     def discarded(self) -> int:
-        """Records that the program reserved and gave up, among all that were drained."""
-        return self._discarded + (self._held.discarded if self._held is not None else 0)
+        """Records that the program reserved and gave up, among all that were taken."""
+        return self._discarded + (self._scanned.discarded if self._scanned is not None else 0)
+
+    @property
+    def lost(self) -> int:
+        """Always 0: the kernel tells a reader nothing of records that found no room."""
+        return 0
 
     @property
     def pending(self) -> bool:
-        """Whether a drain would make progress: a committed or discarded record is at the head."""
-        header = self._head()
+        """Whether a drain would make progress: a committed or discarded record is next."""
+        header = self._next_header()
         return header is not None and not header & _BUSY
 
     @property
     def busy(self) -> bool:
-        """Whether the record at the head is reserved and not committed yet.
+        """Whether the next record is reserved and not committed yet.
 
         The kernel then reports the ring as readable although nothing can be taken off it: who
         waits has to back off instead of waiting again at once.
         """
-        header = self._head()
+        header = self._next_header()
         return header is not None and bool(header & _BUSY)
 
-    def drain(self, decode: Decode[T], limit: int) -> Drained[T]:
-        """Decode up to `limit` records, and release those of the drain before.
-
-        The drain begins behind what was released and ends at the first of: the producer position
-        as it was at the call; a record that is still busy; `limit` records, discarded ones
-        included; a bad record, when something came before it. The records' space stays theirs
-        until `release` or the next drain: the kernel writes nothing over what was not handed
-        over. If `decode` raises anything but `DecodeError`, the exception passes through and the
-        records stay unread.
-
-        Args:
-            decode: Called in ring order for each record that was not discarded.
-            limit: The most records to take, at least 1.
+    def take(self, limit: int) -> Taken:
+        """Find up to `limit` records, discarded ones included; free those of the take before.
 
         Raises:
-            DecodeError: The *first* record can't be decoded. The ring then stands behind it.
-            RingCorruptedError: The *first* header is none that a kernel writes. The ring stays
-                there: every further drain says so again.
+            RingCorruptedError: The *first* header is none that a kernel writes.
         """
-        self.release()
-        start = self._consumer[0]
-        scan = self._scan(start, self._producer[0], limit)
-        self._barrier()  # headers before payloads
-        records: list[T] = []
-        more = scan.more
-        try:
-            # extend() keeps what came before an exception: len(records) is the bad record's index.
-            records.extend(map(decode, repeat(self._data), scan.offsets, scan.lengths))
-        except DecodeError as error:
-            index = len(records)
-            bad = self._position_of(scan.offsets[index], start)
-            if bad == start:
-                self._store(start + _step(scan.lengths[index]))
-                raise at_position(error, bad) from error.__cause__
-            scan, more = self._scan(start, bad, limit), True
-        self._held = scan
-        if not records:
+        if self._scanned is not None:
             self.release()
-        return Drained(records, more)
+        scan = self._scanned = self._scan(self._position, self._producer[0], limit)
+        self._barrier()  # headers before payloads
+        return scan.taken
 
-    def release(self, count: int | None = None) -> None:
-        """Hand the space of the last drain's records back to the kernel; idempotent.
+    def keep(self, count: int) -> None:
+        """Of the records taken, keep the first `count`: the others are unread again."""
+        scan = self._scanned
+        if scan is None or count >= scan.taken.count:
+            return
+        self._scanned = None
+        if count:
+            limit = scan.taken.count + scan.discarded
+            self._scanned = self._scan(scan.start, self.position_of(count, scan), limit)
+
+    def release(self, *, hold_back: bool = False) -> None:
+        """Hand the space of what was taken back to the kernel; idempotent.
 
         Args:
-            count: Only that of the first `count` records; the others are unread again.
+            hold_back: All but that of the last record. The kernel wakes a reader only when the
+                consumer position is that of the very record that it commits (bpf_ringbuf_commit),
+                so a reader that stays one record behind is never woken, and programs do not pay
+                for it. A record of more than an eighth of the ring is not held back: its space
+                might be what a program waits for.
         """
-        held, self._held = self._held, None
-        if held is None:
+        scan, self._scanned = self._scanned, None
+        if scan is not None:
+            self._position = scan.end
+            self._discarded += scan.discarded
+        end = self._position
+        if hold_back and scan is not None:
+            size = (end - scan.last) & POSITION_MASK
+            end = scan.last if size * _HELD_BACK_SHARE <= self.capacity else end
+        elif hold_back:
             return
-        if count is not None and count < len(held.offsets):
-            unread = self._position_of(held.offsets[count], held.start)
-            held = self._scan(held.start, unread, limit=len(held.offsets) + held.discarded)
-        if held.position != held.start:
-            self._store(held.position)
-        self._discarded += held.discarded
+        if self._consumer[0] != end:
+            self._barrier()  # payloads before the consumer position
+            self._consumer[0] = end
+
+    def publish(self) -> bool:
+        """Free what was held back, then look whether there is something to take.
+
+        The look is behind a full fence: either it sees a record that was committed before the
+        position was stored, or its commit sees the position and wakes who waits.
+        """
+        self.release()
+        self._fence()
+        return self.pending
+
+    def position_of(self, index: int, scan: _Scan | None = None) -> int:
+        """The ring position of a record that was taken.
+
+        Raises:
+            IndexError: There are not as many.
+        """
+        scan = scan or self._scanned
+        if scan is None:
+            raise IndexError("nothing is taken")
+        _, offset = payload_offset(scan.taken.parts, index)
+        ahead = (offset - RECORD_HEADER_SIZE - scan.start) & self._mask
+        return (scan.start + ahead) & POSITION_MASK
 
     def close(self) -> None:
-        """Let go of the memory, so that it can be unmapped; what is held stays unread."""
-        self._held = None
+        """Let go of the memory, so that it can be unmapped; what is taken stays unread."""
+        if self._closed:
+            return
+        self._closed = True
+        self._scanned = None
+        self.release()
         for view in (self._headers, self._data, self._producer, self._consumer):
             view.release()
 
@@ -190,11 +215,13 @@ class RingBufferReader:
             )
         self._barrier()  # producer position before headers
         headers, mask = self._headers, self._mask
-        offsets: list[int] = []
-        lengths: list[int] = []
-        discarded = 0
+        runs: list[Run] = []
+        run_offset = run_length = run_stride = run_count = 0
+        run_next = -1  # where the payload of the next record would be if it belonged to the run
+        count = discarded = 0
         more = False
-        position, end = start, start + available
+        position = last = start
+        end = start + available
         for _ in range(limit):
             if position == end:
                 break
@@ -203,8 +230,8 @@ class RingBufferReader:
             if header & _BUSY:
                 break
             length = header & RECORD_LENGTH_MASK
-            following = position + ((length + 15) & -8)  # _step(), without the cost of a call
-            if following > end:
+            stride = (length + RECORD_HEADER_SIZE + RECORD_ALIGNMENT - 1) & -RECORD_ALIGNMENT
+            if position + stride > end:
                 if position == start:
                     raise RingCorruptedError(
                         f"a record of {length} bytes where {available} are available",
@@ -212,29 +239,29 @@ class RingBufferReader:
                     )
                 more = True
                 break
-            if header == length:
-                offsets.append(offset + RECORD_HEADER_SIZE)
-                lengths.append(length)
-            else:
+            last = position
+            position += stride
+            if header != length:
                 discarded += 1
-            position = following
+                continue
+            offset += RECORD_HEADER_SIZE
+            if length != run_length or offset != run_next:
+                if run_count:
+                    runs.append((run_offset, run_length, run_stride, run_count))
+                run_offset, run_length, run_stride, run_count = offset, length, stride, 0
+            run_count += 1
+            run_next = offset + stride
+            count += 1
         else:
             more = position != end
-        return _Scan(start, offsets, lengths, position & POSITION_MASK, discarded, more)
+        if run_count:
+            runs.append((run_offset, run_length, run_stride, run_count))
+        taken = Taken([(self._data, runs)], count, more)
+        return _Scan(start, position & POSITION_MASK, last & POSITION_MASK, taken, discarded)
 
-    def _position_of(self, offset: int, start: int) -> int:
-        """The ring position of the record whose payload a scan from `start` saw at `offset`."""
-        ahead = (offset - RECORD_HEADER_SIZE - start) & self._mask
-        return (start + ahead) & POSITION_MASK
-
-    def _store(self, position: int) -> None:
-        """Hand the space before `position` back to the kernel."""
-        self._barrier()  # payloads before the consumer position
-        self._consumer[0] = position & POSITION_MASK
-
-    def _head(self) -> int | None:
-        """The first word of the next header to drain; None when there is none."""
-        position = self._consumer[0] if self._held is None else self._held.position
+    def _next_header(self) -> int | None:
+        """The first word of the next header to take; None when there is none."""
+        position = self._position if self._scanned is None else self._scanned.end
         if position == self._producer[0]:
             return None
         self._barrier()  # producer position before header

@@ -3,12 +3,13 @@
 from bpfstream.streams.perf_buffer import PerfBufferSource
 from bpfstream.streams.ring_buffer import RingBufferSource
 from bpfstream.streams.source import EventSource
-from bpfstream.streams.statistics import StreamStatistics
+from bpfstream.streams.statistics import Losses, StreamStatistics
 from bpfstream.streams.stream import EventStream
 
 __all__ = [
     "EventSource",
     "EventStream",
+    "Losses",
     "PerfBufferSource",
     "RingBufferSource",
     "StreamStatistics",

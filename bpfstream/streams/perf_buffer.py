@@ -6,16 +6,18 @@ import errno
 import os
 import struct
 from contextlib import ExitStack, suppress
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from bpfstream.abi.perf import PerfType, SampleType, SoftwareEvent
+from bpfstream.errors import DecodeError
 from bpfstream.kernel import bpf, perf
 from bpfstream.kernel.cpus import online_cpus
 from bpfstream.kernel.eventpoll import EventPoll
 from bpfstream.kernel.memory import PerfBufferMapping
-from bpfstream.rings import Decode, Drained, PerfBufferReader
+from bpfstream.rings import BatchDecoder, Drained, PerfBufferReader, drain
+from bpfstream.streams.statistics import Losses
 
-T = TypeVar("T")
+B = TypeVar("B")
 
 DEFAULT_PAGES = 64
 """Data pages a CPU: 256 KiB where a page has 4 KiB."""
@@ -31,7 +33,7 @@ _CPU_KEY = struct.Struct("=I")
 _EVENT_FD = struct.Struct("=i")
 
 
-class PerfBufferSource(Generic[T]):
+class PerfBufferSource:
     """Reads what programs send through a ``BPF_MAP_TYPE_PERF_EVENT_ARRAY`` (Linux 4.4).
 
     The source opens a perf event on each CPU that is online and puts it in the array under the
@@ -42,7 +44,6 @@ class PerfBufferSource(Generic[T]):
     Args:
         map_fd: The array. It has to stay open as long as the source: the kernel drops the events
             that were put in through a descriptor when that one closes.
-        decode: Makes an event of a record.
         pages: Data pages of each CPU's ring, a power of two.
 
     Raises:
@@ -50,13 +51,13 @@ class PerfBufferSource(Generic[T]):
         OSError: A perf event can't be opened, mapped or put into the array.
     """
 
-    def __init__(self, map_fd: int, decode: Decode[T], *, pages: int = DEFAULT_PAGES) -> None:
+    def __init__(self, map_fd: int, *, pages: int = DEFAULT_PAGES) -> None:
         if pages < 1 or pages & (pages - 1):
             raise ValueError(f"a perf ring has a power of two of pages, not {pages}")
-        self._decode = decode
         self._rings: list[PerfBufferReader] = []
         self._turn = 0
         self._drained: list[tuple[PerfBufferReader, int]] = []
+        self._error: DecodeError | None = None
         with ExitStack() as undo:
             self._poll = EventPoll()
             undo.callback(self._poll.close)
@@ -86,32 +87,57 @@ class PerfBufferSource(Generic[T]):
         """The descriptor to wait on."""
         return self._poll.fileno()
 
-    def drain(self, limit: int) -> Drained[T]:
+    def drain(self, decoder: BatchDecoder[B], limit: int) -> Drained[B]:
         """Sweep all rings, whichever woke the reader, beginning with another one each time.
 
         Which ring has data can't be taken from epoll: it clears that when it is asked
-        (kernel/events/core.c, perf_poll).
+        (kernel/events/core.c, perf_poll). A bad record at the head of a ring is an error at once
+        only if no ring had anything before it, or else one of the next drain.
         """
-        records: list[T] = []
-        more = False
+        for ring, _ in self._drained:
+            ring.release()
         self._drained = []
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        batches: list[B] = []
+        count, more = 0, False
         for ring in self._in_turn():
-            room = limit - len(records)
-            if room == 0:
+            if count == limit:
                 more = True
                 break
-            drained = ring.drain(self._decode, room)
-            self._drained.append((ring, len(drained.records)))
-            records += drained.records
+            try:
+                drained = drain(ring, decoder, limit - count)
+            except DecodeError as error:
+                if not count:
+                    raise
+                self._error, more = error, True
+                break
+            self._drained.append((ring, drained.count))
+            batches.append(drained.batch)
+            count += drained.count
             more = more or drained.more
-        return Drained(records, more)
+        return Drained(decoder.join(batches), count, more)
 
-    def release(self, count: int) -> None:
+    def release(self, count: int, *, hold_back: bool = False) -> None:
         """Free the space of the first `count` records of the last drain."""
         for ring, drained in self._drained:
-            ring.release(min(count, drained))
+            ring.keep(min(count, drained))
+            ring.release(hold_back=hold_back)
             count -= min(count, drained)
         self._drained = []
+
+    def publish(self) -> bool:
+        """Whether there is something to take."""
+        return any(ring.publish() for ring in self._rings)
+
+    def sweep(self) -> None:
+        """Nothing is looked after."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether a ring has a record."""
+        return self._error is not None or any(ring.pending for ring in self._rings)
 
     def _in_turn(self) -> list[PerfBufferReader]:
         if not self._rings:
@@ -140,9 +166,9 @@ class PerfBufferSource(Generic[T]):
         return 0
 
     @property
-    def lost(self) -> int:
-        """Events that found no room, by the LOST records of the kernel."""
-        return sum(ring.lost for ring in self._rings)
+    def losses(self) -> Losses:
+        """What found no room, by the LOST records of the kernel."""
+        return Losses(perf=sum(ring.lost for ring in self._rings))
 
     def close(self) -> None:
         """Give the ring back; idempotent."""

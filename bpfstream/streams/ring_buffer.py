@@ -5,21 +5,21 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from bpfstream.kernel.memory import RingBufferMapping
-from bpfstream.rings import Decode, Drained, RingBufferReader
+from bpfstream.rings import BatchDecoder, Drained, RingBufferReader, drain
+from bpfstream.streams.statistics import Losses
 
-T = TypeVar("T")
+B = TypeVar("B")
 
 
-class RingBufferSource(Generic[T]):
+class RingBufferSource:
     """Reads a ``BPF_MAP_TYPE_RINGBUF`` map (Linux 5.8).
 
     Args:
         map_fd: The map; the source takes a duplicate, so the map may be closed first.
         size: The map's ``max_entries``, in bytes.
-        decode: Makes an event of a record.
         count_lost: Reads the loss counter that the program keeps, if it keeps one: the kernel
             itself tells a reader nothing of records that found no room.
 
@@ -31,11 +31,9 @@ class RingBufferSource(Generic[T]):
         self,
         map_fd: int,
         size: int,
-        decode: Decode[T],
         *,
         count_lost: Callable[[], int] | None = None,
     ) -> None:
-        self._decode = decode
         self._count_lost = count_lost
         self._fd = fcntl.fcntl(map_fd, fcntl.F_DUPFD_CLOEXEC, 3)
         try:
@@ -51,13 +49,26 @@ class RingBufferSource(Generic[T]):
         """The descriptor to wait on."""
         return self._fd
 
-    def drain(self, limit: int) -> Drained[T]:
+    def drain(self, decoder: BatchDecoder[B], limit: int) -> Drained[B]:
         """Decode up to `limit` records."""
-        return self._reader.drain(self._decode, limit)
+        return drain(self._reader, decoder, limit)
 
-    def release(self, count: int) -> None:
+    def release(self, count: int, *, hold_back: bool = False) -> None:
         """Free the space of the first `count` records of the last drain."""
-        self._reader.release(count)
+        self._reader.keep(count)
+        self._reader.release(hold_back=hold_back)
+
+    def publish(self) -> bool:
+        """Free what was held back; whether there is something to take."""
+        return self._reader.publish()
+
+    def sweep(self) -> None:
+        """Nothing changes."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether a record can be taken."""
+        return self._reader.pending
 
     @property
     def busy(self) -> bool:
@@ -80,9 +91,9 @@ class RingBufferSource(Generic[T]):
         return self._reader.discarded
 
     @property
-    def lost(self) -> int | None:
-        """What the program counted as lost; None when it does not count."""
-        return None if self._count_lost is None else self._count_lost()
+    def losses(self) -> Losses:
+        """What the program counted as lost, if it does."""
+        return Losses(kernel=None if self._count_lost is None else self._count_lost())
 
     def close(self) -> None:
         """Give the ring back; idempotent."""

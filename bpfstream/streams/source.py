@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from bpfstream.rings import Drained
+from bpfstream.rings import BatchDecoder, Drained
+from bpfstream.streams.statistics import Losses
 
-T = TypeVar("T")
+B = TypeVar("B")
 
 
-class EventSource(Protocol[T]):
+class EventSource(Protocol):
     """A ring, or several, with a descriptor that polls readable when there is something to take.
 
     None of it blocks and none of it knows an event loop.
@@ -19,12 +20,31 @@ class EventSource(Protocol[T]):
         """The descriptor to wait on; level-triggered."""
         ...
 
-    def drain(self, limit: int) -> Drained[T]:
-        """Decode up to `limit` events, whose space stays taken until `release`."""
+    def drain(self, decoder: BatchDecoder[B], limit: int) -> Drained[B]:
+        """Decode up to `limit` records, whose space stays taken until `release`."""
         ...
 
-    def release(self, count: int) -> None:
-        """Free the space of the first `count` events of the last drain; the others stay unread."""
+    def release(self, count: int, *, hold_back: bool = False) -> None:
+        """Free the space of the first `count` records of the last drain; the others stay unread.
+
+        Args:
+            count: How many.
+            hold_back: All but the last record, so that the kernel wakes nobody for what follows;
+                `publish` frees it.
+        """
+        ...
+
+    def publish(self) -> bool:
+        """Free what was held back; whether there is something to take, looked at after that."""
+        ...
+
+    def sweep(self) -> None:
+        """Look after what changes seldom, such as the CPUs; called a few times a second."""
+        ...
+
+    @property
+    def pending(self) -> bool:
+        """Whether a drain would make progress."""
         ...
 
     @property
@@ -48,8 +68,8 @@ class EventSource(Protocol[T]):
         ...
 
     @property
-    def lost(self) -> int | None:
-        """Events that the kernel could not write, or None when nobody counts them."""
+    def losses(self) -> Losses:
+        """Records that found no room."""
         ...
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar, final
 
 import trio
 
+from bpfstream.rings import BatchDecoder
 from bpfstream.streams.source import EventSource
 from bpfstream.streams.statistics import StreamStatistics
 
@@ -48,14 +49,18 @@ class EventStream(trio.abc.ReceiveChannel[T]):
 
     Args:
         source: The ring; the stream closes it.
+        decoder: Makes events of its records.
         max_latency: Seconds that an event may wait in the ring for others to join it. 0 wakes
             the consumer as soon as there is an event; more costs fewer wakeups.
     """
 
-    def __init__(self, source: EventSource[T], *, max_latency: float = 0.0) -> None:
+    def __init__(
+        self, source: EventSource, decoder: BatchDecoder[list[T]], *, max_latency: float = 0.0
+    ) -> None:
         if max_latency < 0:
             raise ValueError(f"max_latency is in seconds and can't be negative: {max_latency}")
         self._source = source
+        self._decoder = decoder
         self._max_latency = max_latency
         self._pending: deque[T] = deque()  # drained and not handed over
         self._unreleased = 0  # handed over, their space in the ring not freed
@@ -121,7 +126,7 @@ class EventStream(trio.abc.ReceiveChannel[T]):
         source = self._source
         return StreamStatistics(
             received=self._received,
-            lost=source.lost,
+            lost=source.losses,
             discarded=source.discarded,
             backlog=source.backlog,
             capacity=source.capacity,
@@ -168,8 +173,8 @@ class EventStream(trio.abc.ReceiveChannel[T]):
         while not self._pending:
             self._check_open()
             self._release()
-            drained = self._source.drain(BATCH_SIZE)
-            self._pending.extend(drained.records)
+            drained = self._source.drain(self._decoder, BATCH_SIZE)
+            self._pending.extend(drained.batch)
             if self._pending:
                 return
             if drained.more:  # only discarded or lost records so far: there is nothing to wait for

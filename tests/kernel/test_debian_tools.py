@@ -107,7 +107,7 @@ async def test_typed_when_given_a_struct_class(
                     async for event in events:
                         if tool.is_ours(event):
                             break
-                assert events.statistics().lost == 0
+                assert events.statistics().lost.total == 0
 
 
 @each_tool

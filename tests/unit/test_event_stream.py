@@ -12,8 +12,11 @@ import trio
 import trio.testing
 
 from bpfstream.errors import DecodeError
-from bpfstream.rings import Drained
-from bpfstream.streams import EventStream
+from bpfstream.rings import BatchDecoder, Drained, EachRecord, copy_record
+from bpfstream.streams import EventStream, Losses
+
+NUMBERS = EachRecord(copy_record)
+"""What FakeRing does not use: it has values, not records."""
 
 
 class FakeRing:
@@ -21,7 +24,7 @@ class FakeRing:
 
     capacity = 1 << 20
     discarded = 0
-    lost = 0
+    losses = Losses()
 
     def __init__(self) -> None:
         self._read_end, self._write_end = os.pipe()
@@ -48,7 +51,7 @@ class FakeRing:
     def fileno(self) -> int:
         return self._read_end
 
-    def drain(self, limit: int) -> Drained[int]:
+    def drain(self, decoder: BatchDecoder[list[int]], limit: int) -> Drained[list[int]]:
         self.release(self.held)
         if self.content and isinstance(self.content[0], Exception):
             raise self.content.pop(0)
@@ -58,14 +61,24 @@ class FakeRing:
                 break
             taken.append(value)
         self.held = len(taken)
-        return Drained(taken, len(self.content) > len(taken))
+        return Drained(taken, len(taken), len(self.content) > len(taken))
 
-    def release(self, count: int) -> None:
+    def release(self, count: int, *, hold_back: bool = False) -> None:
         had_some = bool(self.content)
         del self.content[: min(count, self.held)]
         self.held = 0
         if had_some and not self.content and not self.silent:
             os.read(self._read_end, 1)
+
+    def publish(self) -> bool:
+        return self.pending
+
+    def sweep(self) -> None:
+        pass
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.content) and not self.busy
 
     @property
     def backlog(self) -> int:
@@ -85,7 +98,7 @@ def ring() -> FakeRing:
 @pytest.fixture
 def stream(ring: FakeRing) -> Iterator[EventStream[int]]:
     with ExitStack() as closing:
-        stream = EventStream(ring)
+        stream = EventStream(ring, NUMBERS)
         closing.callback(stream.close)
         yield stream
 
@@ -200,7 +213,7 @@ async def test_iteration_lets_other_tasks_run(ring: FakeRing, stream: EventStrea
 
 async def test_what_is_not_handed_over_stays_in_the_ring(ring: FakeRing) -> None:
     ring.put(*range(10))
-    stream = EventStream(ring)
+    stream = EventStream(ring, NUMBERS)
     assert await stream.receive() == 0
     assert await stream.receive() == 1
     await stream.aclose()
@@ -209,7 +222,7 @@ async def test_what_is_not_handed_over_stays_in_the_ring(ring: FakeRing) -> None
 
 
 async def test_closing_is_idempotent_and_ends_the_stream(ring: FakeRing) -> None:
-    stream = EventStream(ring)
+    stream = EventStream(ring, NUMBERS)
     async with stream:
         assert not stream.is_closed
     await stream.aclose()
@@ -281,7 +294,10 @@ async def test_events_sent_without_a_wakeup_are_found(
 async def test_max_latency_lets_events_gather(
     ring: FakeRing, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with EventStream(ring, max_latency=0.1) as stream, trio.open_nursery() as nursery:
+    async with (
+        EventStream(ring, NUMBERS, max_latency=0.1) as stream,
+        trio.open_nursery() as nursery,
+    ):
         batches: list[list[int]] = []
 
         async def consume() -> None:
@@ -298,7 +314,7 @@ async def test_max_latency_lets_events_gather(
 
 def test_a_negative_latency_is_refused(ring: FakeRing) -> None:
     with pytest.raises(ValueError, match="max_latency"):
-        EventStream(ring, max_latency=-1)
+        EventStream(ring, NUMBERS, max_latency=-1)
     ring.close()
 
 

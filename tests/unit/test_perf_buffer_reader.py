@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpfstream import rings
 from bpfstream.errors import DecodeError, RingCorruptedError
 from bpfstream.rings import PerfBufferReader, copy_record
 from tests.support.simulated_rings import LOST, PAGE, SAMPLE, SimulatedPerfBuffer
@@ -15,15 +16,15 @@ THROTTLE = 5
 NEAR_WRAP = (1 << 64) - 64
 
 
-def drain(reader, limit=100):
-    return reader.drain(copy_record, limit)
+def drain(reader, limit=100, decode=copy_record):
+    return rings.drain(reader, rings.EachRecord(decode), limit)
 
 
 def test_samples_come_in_order_with_the_kernels_padding():
     buffer = SimulatedPerfBuffer()
     for payload in (b"1234", b"twelve bytes", b"odd"):
         buffer.send(payload)
-    assert drain(buffer.reader()).records == [b"1234", b"twelve bytes", b"odd\xee"]
+    assert drain(buffer.reader()).batch == [b"1234", b"twelve bytes", b"odd\xee"]
 
 
 def test_space_is_freed_by_release_and_not_by_draining():
@@ -44,9 +45,10 @@ def test_samples_that_were_not_released_are_read_again():
     for payload in (b"aaaa", b"bbbb", b"cccc"):
         buffer.send(payload)
     drain(reader)
-    reader.release(1)
+    reader.keep(1)
+    reader.release()
     reader.close()
-    assert drain(buffer.reader()).records == [b"bbbb", b"cccc"]
+    assert drain(buffer.reader()).batch == [b"bbbb", b"cccc"]
 
 
 @pytest.mark.parametrize("before_end", [8, 16, 24, 32])
@@ -54,7 +56,7 @@ def test_a_sample_that_runs_over_the_end_is_joined(before_end):
     buffer = SimulatedPerfBuffer(PAGE, position=PAGE - before_end)
     payload = bytes(range(60))
     buffer.send(payload)
-    assert drain(buffer.reader()).records == [payload]
+    assert drain(buffer.reader()).batch == [payload]
 
 
 def test_positions_wrap_at_64_bits():
@@ -63,8 +65,8 @@ def test_positions_wrap_at_64_bits():
     sent = [bytes([number]) * 20 for number in range(6)]
     for payload in sent:
         buffer.send(payload)
-    assert drain(reader, 2).records == sent[:2]
-    assert drain(reader).records == sent[2:]
+    assert drain(reader, 2).batch == sent[:2]
+    assert drain(reader).batch == sent[2:]
     reader.release()
     assert buffer.tail == buffer.head < PAGE
 
@@ -73,11 +75,11 @@ def test_what_the_kernel_dropped_is_counted_when_it_says_so():
     buffer = SimulatedPerfBuffer(64)
     reader = buffer.reader()
     assert [buffer.send(b"x" * 20) for _ in range(4)] == [True, True, False, False]
-    assert len(drain(reader).records) == 2
+    assert len(drain(reader).batch) == 2
     reader.release()
     assert reader.lost == 0
     buffer.send(b"y" * 20)
-    assert drain(reader).records == [b"y" * 20]
+    assert drain(reader).batch == [b"y" * 20]
     assert reader.lost == 2
 
 
@@ -88,7 +90,8 @@ def test_losses_are_counted_once_though_their_record_is_read_again():
     buffer.write(LOST, struct.pack("=QQ", 1, 5))
     buffer.send(b"bbbb")
     drain(reader)
-    reader.release(0)
+    reader.keep(0)
+    reader.release()
     assert reader.lost == 0
     drain(reader)
     reader.release()
@@ -100,7 +103,7 @@ def test_records_of_other_types_are_skipped():
     buffer.write(THROTTLE, bytes(24))
     buffer.write(12345, b"")
     buffer.send(b"1234")
-    assert drain(buffer.reader()).records == [b"1234"]
+    assert drain(buffer.reader()).batch == [b"1234"]
 
 
 def test_a_limit_bounds_records_of_all_types():
@@ -110,8 +113,8 @@ def test_a_limit_bounds_records_of_all_types():
         buffer.write(THROTTLE, bytes(24))
     buffer.send(b"1234")
     first = drain(reader, 3)
-    assert (first.records, first.more) == ([], True)
-    assert drain(reader, 3).records == [b"1234"]
+    assert (first.batch, first.more) == ([], True)
+    assert drain(reader, 3).batch == [b"1234"]
 
 
 def test_a_sample_too_large_for_its_header_is_lost_and_the_next_is_read():
@@ -119,7 +122,7 @@ def test_a_sample_too_large_for_its_header_is_lost_and_the_next_is_read():
     reader = buffer.reader()
     buffer.send(b"x" * (65536 + 20))
     buffer.send(b"next")
-    assert drain(reader).records == [b"next"]
+    assert drain(reader).batch == [b"next"]
     assert reader.lost == 1
 
 
@@ -127,7 +130,7 @@ def test_the_largest_sample_that_its_header_can_tell_is_read():
     buffer = SimulatedPerfBuffer(1 << 18)
     payload = bytes(65528 - 12)
     buffer.send(payload)
-    assert drain(buffer.reader()).records == [payload]
+    assert drain(buffer.reader()).batch == [payload]
 
 
 def refuse_b(buffer, offset, length):
@@ -142,12 +145,12 @@ def test_a_sample_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error
     reader = buffer.reader()
     for payload in (b"aaaa", b"bbbb", b"cccc"):
         buffer.send(payload)
-    first = reader.drain(refuse_b, 100)
-    assert (first.records, first.more) == ([b"aaaa"], True)
+    first = drain(reader, decode=refuse_b)
+    assert (first.batch, first.more) == ([b"aaaa"], True)
     with pytest.raises(DecodeError) as raised:
-        reader.drain(refuse_b, 100)
+        drain(reader, decode=refuse_b)
     assert raised.value.position == 16
-    assert reader.drain(refuse_b, 100).records == [b"cccc"]
+    assert drain(reader, decode=refuse_b).batch == [b"cccc"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_a_record_that_no_kernel_writes_is_corruption_and_the_reader_stays_there
     buffer.write(kind, body, size=size)
     buffer.head = 16 + 24
     good = drain(reader)
-    assert (good.records, good.more) == ([b"good"], True)
+    assert (good.batch, good.more) == ([b"good"], True)
     for _ in range(2):
         with pytest.raises(RingCorruptedError) as raised:
             drain(reader)
@@ -207,12 +210,12 @@ def test_whatever_is_sent_arrives_or_is_counted(position, payloads, limit):
     received, sent = [], []
     for index, payload in enumerate([*payloads, b""]):
         if index % 5 == 4 or index == len(payloads):
-            while (drained := drain(reader, limit)).records or drained.more:
-                received += drained.records
+            while (drained := drain(reader, limit)).batch or drained.more:
+                received += drained.batch
             reader.release()
         if buffer.send(payload):
             sent.append(payload)
-    received += drain(reader).records
+    received += drain(reader).batch
     assert len(received) + reader.lost == len(payloads) + 1
     assert all(got.startswith(given) for got, given in zip(received, sent, strict=True))
 
@@ -225,7 +228,7 @@ def test_any_contents_are_read_or_are_corruption(contents, start, head):
     reader = buffer.reader()
     taken = 0
     with suppress(RingCorruptedError):
-        while (drained := drain(reader, 3)).records or drained.more:
-            taken += len(drained.records)
+        while (drained := drain(reader, 3)).batch or drained.more:
+            taken += len(drained.batch)
             reader.release()
             assert taken <= 8

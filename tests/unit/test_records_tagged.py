@@ -35,7 +35,8 @@ def two_types(first=Opened, second=Closed, *, second_tag_at=0):
 
 
 def decode(decoder, record):
-    return decoder(memoryview(record), 0, len(record))
+    records, _ = decoder.decode([(memoryview(record), [(0, len(record), len(record), 1)])])
+    return records[0]
 
 
 def test_each_record_becomes_the_class_that_its_tag_says():
@@ -59,7 +60,7 @@ def test_a_record_too_short_for_its_tag_or_its_struct_is_a_decode_error():
 
 def test_a_single_type_needs_no_tag():
     only = two_types()[0]
-    assert decoder_for([only]) is only.decode
+    assert decoder_for([only]) is only.decoder
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpfstream import rings
 from bpfstream.errors import DecodeError, RingCorruptedError
 from bpfstream.rings import RingBufferReader, copy_record
 from bpfstream.rings.ordering import barrier_for, lock_barrier, no_barrier
@@ -16,8 +17,8 @@ NEAR_WRAP = (1 << 64) - 64
 """A ring position that wraps after 64 bytes."""
 
 
-def drain(reader, limit=100):
-    return reader.drain(copy_record, limit)
+def drain(reader, limit=100, decode=copy_record):
+    return rings.drain(reader, rings.EachRecord(decode), limit)
 
 
 def even_only(buffer, offset, length):
@@ -33,13 +34,13 @@ def test_records_come_in_order_as_they_were_sent():
     for payload in (b"first", b"", b"the third, longer than 8 bytes"):
         ring.send(payload)
     drained = drain(ring.reader())
-    assert drained.records == [b"first", b"", b"the third, longer than 8 bytes"]
+    assert drained.batch == [b"first", b"", b"the third, longer than 8 bytes"]
     assert not drained.more
 
 
 def test_an_empty_ring_gives_nothing():
     drained = drain(SimulatedRingBuffer().reader())
-    assert drained.records == []
+    assert drained.batch == []
     assert not drained.more
 
 
@@ -62,9 +63,10 @@ def test_records_that_were_not_released_are_read_again():
     for number in range(5):
         ring.send(bytes([number]))
     drain(reader)
-    reader.release(2)
+    reader.keep(2)
+    reader.release()
     reader.close()
-    assert drain(ring.reader()).records == [b"\2", b"\3", b"\4"]
+    assert drain(ring.reader()).batch == [b"\2", b"\3", b"\4"]
 
 
 def test_the_next_drain_releases_what_the_last_one_gave():
@@ -72,8 +74,8 @@ def test_the_next_drain_releases_what_the_last_one_gave():
     reader = ring.reader()
     ring.send(b"a")
     ring.send(b"b")
-    assert drain(reader, 1).records == [b"a"]
-    assert drain(reader, 1).records == [b"b"]
+    assert drain(reader, 1).batch == [b"a"]
+    assert drain(reader, 1).batch == [b"b"]
     assert ring.consumer_position == 16
 
 
@@ -83,9 +85,9 @@ def test_a_drain_takes_no_more_than_its_limit_and_says_that_there_is_more():
     for number in range(5):
         ring.send(bytes([number]))
     first = drain(reader, 3)
-    assert (first.records, first.more) == ([b"\0", b"\1", b"\2"], True)
+    assert (first.batch, first.more) == ([b"\0", b"\1", b"\2"], True)
     second = drain(reader, 3)
-    assert (second.records, second.more) == ([b"\3", b"\4"], False)
+    assert (second.batch, second.more) == ([b"\3", b"\4"], False)
 
 
 def test_a_limit_that_is_met_exactly_leaves_no_more():
@@ -99,7 +101,7 @@ def test_discarded_records_are_counted_and_not_given():
     reader = ring.reader()
     ring.send(b"kept")
     ring.send(b"dropped", discard=True)
-    assert drain(reader).records == [b"kept"]
+    assert drain(reader).batch == [b"kept"]
     reader.release()
     assert reader.discarded == 1
     assert ring.consumer_position == ring.producer_position
@@ -111,7 +113,7 @@ def test_a_ring_of_discarded_records_alone_is_freed_within_the_limit():
     for _ in range(10):
         ring.send(b"", discard=True)
     drained = drain(reader, 4)
-    assert (drained.records, drained.more, reader.discarded) == ([], True, 4)
+    assert (drained.batch, drained.more, reader.discarded) == ([], True, 4)
     assert ring.consumer_position == 4 * 8
 
 
@@ -122,14 +124,14 @@ def test_reading_stops_at_a_record_that_is_still_busy():
     place = ring.reserve(4)
     ring.send(b"done too")
     drained = drain(reader)
-    assert (drained.records, drained.more) == ([b"done"], False)
+    assert (drained.batch, drained.more) == ([b"done"], False)
     reader.release()
     assert reader.busy
     assert not reader.pending
     ring.commit(place, b"late")
     assert not reader.busy
     assert reader.pending
-    assert drain(reader).records == [b"late", b"done too"]
+    assert drain(reader).batch == [b"late", b"done too"]
 
 
 def test_pending_and_busy_look_behind_what_was_drained():
@@ -147,7 +149,7 @@ def test_pending_and_busy_look_behind_what_was_drained():
 def test_a_record_may_run_over_the_end_of_the_data():
     ring = SimulatedRingBuffer(4096, position=4096 - 16)
     ring.send(bytes(range(200)))
-    assert drain(ring.reader()).records == [bytes(range(200))]
+    assert drain(ring.reader()).batch == [bytes(range(200))]
 
 
 def test_positions_wrap_at_64_bits():
@@ -158,10 +160,10 @@ def test_positions_wrap_at_64_bits():
         ring.send(payload)
     assert ring.producer_position < 1024
     assert reader.backlog == 6 * 32
-    assert drain(reader, 2).records == sent[:2]
+    assert drain(reader, 2).batch == sent[:2]
     assert not reader.busy
     assert reader.pending
-    assert drain(reader).records == sent[2:]
+    assert drain(reader).batch == sent[2:]
     reader.release()
     assert ring.consumer_position == ring.producer_position
 
@@ -172,7 +174,7 @@ def test_a_full_ring_is_read_whole():
         pass
     reader = ring.reader()
     assert reader.backlog == reader.capacity == 4096
-    assert len(drain(reader, 10_000).records) == 256
+    assert len(drain(reader, 10_000).batch) == 256
 
 
 def test_a_record_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error():
@@ -180,13 +182,13 @@ def test_a_record_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error
     reader = ring.reader()
     for number in (2, 4, 5, 6):
         ring.send(bytes([number]))
-    first = reader.drain(even_only, 100)
-    assert (first.records, first.more) == ([b"\2", b"\4"], True)
+    first = drain(reader, decode=even_only)
+    assert (first.batch, first.more) == ([b"\2", b"\4"], True)
     with pytest.raises(DecodeError) as raised:
-        reader.drain(even_only, 100)
+        drain(reader, decode=even_only)
     assert raised.value.record == b"\5"
     assert raised.value.position == 32
-    assert reader.drain(even_only, 100).records == [b"\6"]
+    assert drain(reader, decode=even_only).batch == [b"\6"]
 
 
 def test_discards_before_a_bad_record_are_counted_once():
@@ -194,9 +196,9 @@ def test_discards_before_a_bad_record_are_counted_once():
     reader = ring.reader()
     ring.send(b"", discard=True)
     ring.send(b"\1")
-    assert reader.drain(even_only, 100).more
     with pytest.raises(DecodeError):
-        reader.drain(even_only, 100)
+        drain(reader, decode=even_only)
+    assert drain(reader).batch == []
     assert reader.discarded == 1
 
 
@@ -205,8 +207,8 @@ def test_a_decoder_with_a_bug_leaves_the_records_unread():
     reader = ring.reader()
     ring.send(b"a")
     with pytest.raises(ZeroDivisionError):
-        reader.drain(lambda buffer, offset, length: 1 // 0, 100)
-    assert drain(reader).records == [b"a"]
+        drain(reader, decode=lambda buffer, offset, length: 1 // 0)
+    assert drain(reader).batch == [b"a"]
 
 
 def test_a_length_beyond_what_is_available_is_corruption_and_the_reader_stays_there():
@@ -216,7 +218,7 @@ def test_a_length_beyond_what_is_available_is_corruption_and_the_reader_stays_th
     place = ring.reserve(8)
     ring.write(place, struct.pack("=I", 4096))
     good = drain(reader)
-    assert (good.records, good.more) == ([b"good"], True)
+    assert (good.batch, good.more) == ([b"good"], True)
     for _ in range(2):
         with pytest.raises(RingCorruptedError) as raised:
             drain(reader)
@@ -260,7 +262,7 @@ def test_machines_that_reorder_loads_get_barriers_between_the_steps():
     )
     ring.send(b"a")
     ring.send(b"b")
-    reader.drain(decode, 100)
+    drain(reader, decode=decode)
     assert steps == ["barrier", "barrier", "payload", "payload"]
     reader.release()
     assert steps[4:] == ["barrier"]
@@ -286,11 +288,11 @@ def test_whatever_is_sent_arrives_once_and_in_order(position, records, limit):
     received, sent = [], []
     for payload, discard in records:
         while not ring.send(payload, discard=discard):
-            received += drain(reader, limit).records
+            received += drain(reader, limit).batch
             reader.release()
         sent += [] if discard else [payload]
-    while (drained := drain(reader, limit)).records or drained.more:
-        received += drained.records
+    while (drained := drain(reader, limit)).batch or drained.more:
+        received += drained.batch
     assert received == sent
     assert reader.discarded == sum(discard for _, discard in records)
     assert reader.backlog == 0
@@ -304,7 +306,7 @@ def test_any_contents_are_read_or_are_corruption(contents, start, producer):
     reader = ring.reader()
     taken = 0
     with suppress(RingCorruptedError):
-        while (drained := drain(reader, 3)).records or drained.more:
-            taken += len(drained.records)
+        while (drained := drain(reader, 3)).batch or drained.more:
+            taken += len(drained.batch)
             reader.release()
             assert taken <= 8
