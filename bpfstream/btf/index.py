@@ -6,8 +6,10 @@ import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import chain
 from typing import TypeAlias
 
+from bpfstream._native import COMPILED, hot
 from bpfstream.abi.btf import KIND_MASK, KIND_SHIFT, TRAILER_WORDS, TYPE_WORDS, VLEN_MASK
 from bpfstream.btf.header import SECTION
 from bpfstream.btf.names import essential_name
@@ -19,6 +21,10 @@ Words: TypeAlias = "memoryview | array[int]"
 
 _FEW = 8
 """Places of a name up to which each is searched for; more are looked for in one pass over all."""
+
+
+_UNKNOWN = (0xFFFFFFFF, 0)
+"""The trailer of a kind that is not known, for the compiled twin."""
 
 
 class _RecordWords(dict[int, int]):
@@ -42,7 +48,11 @@ class _RecordWords(dict[int, int]):
 
 
 def locate_types(
-    words: Words, more_kinds: Mapping[int, tuple[int, int]], section_offset: int
+    words: Words,
+    more_kinds: Mapping[int, tuple[int, int]],
+    section_offset: int,
+    *,
+    native: bool = COMPILED,
 ) -> array[int]:
     """The word at which each type begins.
 
@@ -50,10 +60,17 @@ def locate_types(
         words: The type section.
         more_kinds: Trailers, as in `TRAILER_WORDS`, of kinds that are not known here.
         section_offset: Byte in the BTF at which the section begins, for errors.
+        native: Use the compiled twin.
 
     Raises:
         BtfError: A kind is neither known nor in `more_kinds`, or the last record is cut off.
     """
+    if native:
+        trailers = {**more_kinds, **TRAILER_WORDS}
+        table = array("I", chain(*(trailers.get(kind, _UNKNOWN) for kind in range(KIND_MASK + 1))))
+        located = hot.locate_types(words, table)
+        if located is not None:
+            return array("I", located)
     record_words = _RecordWords({**more_kinds, **TRAILER_WORDS})
     starts = array("I")
     append = starts.append
@@ -80,14 +97,24 @@ class NameIndex:
     names would take ten times the memory, and longer to build than some twenty look-ups take.
     """
 
-    def __init__(self, words: Words, starts: array[int], strings: StringTable) -> None:
+    def __init__(
+        self,
+        words: Words,
+        starts: array[int],
+        strings: StringTable,
+        *,
+        native: bool = COMPILED,
+    ) -> None:
         self._words = words
         self._starts = starts
         self._strings = strings
+        self._native = native
 
     @cached_property
     def _offsets(self) -> array[int]:
         """The name offset of each type."""
+        if self._native:
+            return array("I", hot.pick_words(self._words, self._starts))
         return array("I", map(self._words.__getitem__, self._starts))
 
     @cached_property
@@ -99,7 +126,7 @@ class NameIndex:
     @cached_property
     def _tails_are_shared(self) -> bool:
         """Some type's name is the end of a longer string."""
-        return self._strings.has_inside(set(self._offsets))
+        return self._strings.has_inside(self._offsets, native=self._native)
 
     def named(self, name: str) -> list[int]:
         """The types of exactly this name, ascending."""
@@ -130,6 +157,8 @@ class NameIndex:
         return set(self._strings.places(name))
 
     def _types_at(self, places: set[int]) -> list[int]:
+        if self._native:
+            return hot.find_words(self._offsets, array("I", sorted(places))) if places else []
         if len(places) > _FEW:
             return [number for number, offset in enumerate(self._offsets) if offset in places]
         return sorted(number for place in places for number in self._types_of(place))

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Literal
 
+from bpfstream._native import COMPILED
 from bpfstream.abi.btf import KIND_MASK, KIND_SHIFT, Kind
 from bpfstream.btf.decoding import decode_type
 from bpfstream.btf.header import SECTION, Header, parse_header
@@ -67,7 +68,13 @@ class Btf:
 
     pointer_size: int = 8
 
-    def __init__(self, data: bytes | memoryview | mmap.mmap, *, base: Btf | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes | memoryview | mmap.mmap,
+        *,
+        base: Btf | None = None,
+        native: bool = COMPILED,
+    ) -> None:
         """Use `Btf.from_bytes`."""
         self.data = memoryview(data).cast("B")
         self.base = base
@@ -80,15 +87,23 @@ class Btf:
         )
         self._words = self._read_words(*self._header.types)
         self._more_kinds = self._read_layout()
-        self._starts = locate_types(self._words, self._more_kinds, self._header.types[0])
+        self._starts = locate_types(
+            self._words, self._more_kinds, self._header.types[0], native=native
+        )
         self.first_id: int = base.end_id if base is not None else 1
         self.end_id: int = self.first_id + len(self._starts)
-        self._names = NameIndex(self._words, self._starts, self.strings)
+        self._names = NameIndex(self._words, self._starts, self.strings, native=native)
         self._types: dict[int, Type] = {0: Void()}
         self._alignments: dict[int, int] = {}
 
     @classmethod
-    def from_bytes(cls, data: bytes | memoryview | mmap.mmap, *, base: Btf | None = None) -> Btf:
+    def from_bytes(
+        cls,
+        data: bytes | memoryview | mmap.mmap,
+        *,
+        base: Btf | None = None,
+        native: bool = COMPILED,
+    ) -> Btf:
         """Index the contents of a .BTF section or of a file in /sys/kernel/btf.
 
         The data are kept, not copied (but for their strings when they are not bytes, and for the
@@ -97,12 +112,13 @@ class Btf:
         Args:
             data: The bytes, in either byte order.
             base: For split BTF, what it extends.
+            native: Index it by the compiled twin.
 
         Raises:
             BtfError: The header, the sections or the type records do not hold together. What a
                 single type says is checked when that type is asked for.
         """
-        return cls(data, base=base)
+        return cls(data, base=base, native=native)
 
     def __repr__(self) -> str:
         split = " split" if self.base is not None else ""

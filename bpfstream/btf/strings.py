@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bpfstream._native import COMPILED, hot
 from bpfstream.btf.header import SECTION
 from bpfstream.btf.names import FLAVOUR_SEPARATOR
 from bpfstream.errors import BtfError
@@ -74,12 +76,19 @@ class StringTable:
         begin = self._start + offset - self.first
         return self._text[begin : self._text.index(0, begin)].decode("utf-8", "surrogateescape")
 
-    def has_inside(self, offsets: Collection[int]) -> bool:
+    def has_inside(self, offsets: array[int], *, native: bool = COMPILED) -> bool:
         """Some of these offsets lie inside a string rather than at its start."""
+        if native:
+            inside = hot.any_inside(self._text, self._start, self._end, self.first, offsets)
+        else:
+            inside = self._has_inside(set(offsets))
+        return inside or (self.base is not None and self.base.has_inside(offsets, native=native))
+
+    def _has_inside(self, offsets: Collection[int]) -> bool:
         text, first, end = self._text, self.first, self.end
         before = self._start - first - 1
         own = [text[before + offset] for offset in offsets if first < offset < end]
-        return any(own) or (self.base is not None and self.base.has_inside(offsets))
+        return any(own)
 
     def raw(self) -> bytes:
         """The bytes of this table, without its base."""

@@ -15,6 +15,7 @@ from bpfstream.btf.reader import Btf
 from bpfstream.errors import BtfError, MissingBtfError
 from bpfstream.kernel import bpf
 from bpfstream.kernel.info import btf_data, btf_info
+from bpfstream.kernel.memory import map_for_good
 
 _SYSFS_BTF = Path("/sys/kernel/btf/vmlinux")
 _DISK_CANDIDATES = (
@@ -50,7 +51,7 @@ def kernel_btf() -> Btf:
     reasons = []
     for path in candidates:
         try:
-            return read_btf(path)
+            return _map_sysfs_btf() if path == _SYSFS_BTF else read_btf(path)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -62,6 +63,16 @@ def kernel_btf() -> Btf:
     )
 
 
+def _map_sysfs_btf() -> Btf:
+    """The kernel's BTF where it lies: 5 MB that this process need not copy (Linux 6.16)."""
+    with _SYSFS_BTF.open("rb") as file:
+        try:
+            data = map_for_good(file.fileno(), os.fstat(file.fileno()).st_size)
+        except OSError:
+            return Btf.from_bytes(file.read())  # older kernels let it be read only
+    return Btf.from_bytes(data)
+
+
 def read_btf(path: Path, *, base: Btf | None = None) -> Btf:
     """Read a file of raw BTF, or the ``.BTF`` section of an ELF file.
 
@@ -71,8 +82,6 @@ def read_btf(path: Path, *, base: Btf | None = None) -> Btf:
     """
     with path.open("rb") as file:
         is_elf = file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
-        # Raw BTF is read and not mapped: a mapping would hold a descriptor for as long as the
-        # process lives, and mapping the file in sysfs takes Linux 6.16.
         data = _elf_section(file) if is_elf else path.read_bytes()
     return Btf.from_bytes(data, base=base)
 

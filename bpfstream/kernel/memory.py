@@ -1,6 +1,6 @@
-"""Ring memory that the kernel shares with this process.
+"""Memory that the kernel shares with this process: rings, and its own BTF.
 
-A mapping hands out memoryviews. Closing it releases them, so that late users get a ValueError. A
+The mapping of a ring hands out memoryviews. Closing it releases them, so that late users get a ValueError. A
 view that somebody made of them (a slice that a decoder kept) stays valid: the memory is unmapped
 when the last such view goes.
 """
@@ -11,6 +11,8 @@ import mmap
 import sys
 from types import TracebackType
 from typing import Self
+
+from bpfstream.kernel.syscalls import kernel_error
 
 PAGE_SIZE = mmap.PAGESIZE
 
@@ -124,3 +126,31 @@ class PerfBufferMapping(_Mapping):
         self._pieces.append(whole)
         self.header = self._view(whole, 0, PAGE_SIZE)
         self.data = self._view(whole, PAGE_SIZE, (1 + pages) * PAGE_SIZE)
+
+
+def map_for_good(fd: int, size: int) -> memoryview:
+    """Map the first `size` bytes of a file, read-only, for the rest of the process's life.
+
+    For files that never change, as those of sysfs. The descriptor may be closed, other than with
+    `mmap.mmap`, which keeps a duplicate before Python 3.13.
+
+    Raises:
+        OSError: With the kernel's errno; ENODEV for a file that can't be mapped.
+    """
+    import ctypes
+
+    function = ctypes.CDLL(None, use_errno=True).mmap
+    function.restype = ctypes.c_void_p
+    function.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    ]
+    address = function(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, fd, 0)
+    if address == ctypes.c_void_p(-1).value:
+        raise kernel_error(ctypes.get_errno())
+    contents = (ctypes.c_char * size).from_address(address)
+    return memoryview(contents).cast("B").toreadonly()

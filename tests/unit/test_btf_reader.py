@@ -40,21 +40,21 @@ from tests.support.btf_graphs import byteorders, encode
 INT = Int("int", 4, 32, signed=True)
 
 
-def read(*types, **options):
-    return Btf.from_bytes(encode(*types, **options))
+def read(*types, byteorder="little", **options):
+    return Btf.from_bytes(encode(*types, byteorder=byteorder), **options)
 
 
 # Containers
 
 
-def test_the_bytes_may_come_as_bytes_memoryview_or_mmap():
+def test_the_bytes_may_come_as_bytes_memoryview_or_mmap(native):
     data = encode(INT, Typedef("number", 1), byteorder="big")
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapping:
             for form in (data, memoryview(data), bytearray(data), mapping):
-                btf = Btf.from_bytes(form)
+                btf = Btf.from_bytes(form, native=native)
                 assert btf.find("number", Kind.TYPEDEF) == 2
                 assert btf.name(2) == "number"
                 assert bytes(btf.data) == data
@@ -82,10 +82,10 @@ def with_layout(records, count):
     return header + records + table + names
 
 
-def test_a_kind_of_the_future_is_stepped_over_by_the_table_of_record_sizes():
+def test_a_kind_of_the_future_is_stepped_over_by_the_table_of_record_sizes(native):
     unknown = struct.pack("<4I", 0, 20 << 24, 0, 7)
     known = struct.pack("<4I", 1, Kind.INT << 24, 4, 32)
-    btf = Btf.from_bytes(with_layout(unknown + known, count=21))
+    btf = Btf.from_bytes(with_layout(unknown + known, count=21), native=native)
     assert btf.find("int", Kind.INT) == 2
     for ask in (btf.type, btf.kind):
         with pytest.raises(BtfError, match="kind 20 is not known") as caught:
@@ -117,8 +117,8 @@ def test_the_flavour_rule(name, essential):
     assert essential_name(name) == essential
 
 
-def test_types_are_found_by_name_and_kind_lowest_first():
-    btf = read(INT, Struct("a", 4), Union("a", 4), Struct("a", 8), Struct("ba", 8))
+def test_types_are_found_by_name_and_kind_lowest_first(native):
+    btf = read(INT, Struct("a", 4), Union("a", 4), Struct("a", 8), Struct("ba", 8), native=native)
     assert btf.find("a", Kind.STRUCT) == 2
     assert btf.find("a", Kind.UNION) == 3
     assert btf.find("ba", Kind.STRUCT) == 5
@@ -127,7 +127,7 @@ def test_types_are_found_by_name_and_kind_lowest_first():
         assert btf.candidates(absent, [Kind.STRUCT]) == []
 
 
-def test_candidates_have_the_essential_name():
+def test_candidates_have_the_essential_name(native):
     btf = read(
         Struct("a___x", 4),
         Struct("a", 4),
@@ -137,19 +137,20 @@ def test_candidates_have_the_essential_name():
         Struct("ba___x", 4),
         Union("a", 1),
         Struct("a___", 1),
+        native=native,
     )
     assert btf.candidates("a", {Kind.STRUCT}) == [1, 2, 5]
     assert btf.candidates("a", {Kind.UNION, Kind.FWD}) == [3, 7]
     assert btf.candidates("a___y", {Kind.STRUCT}) == [4]
 
 
-def test_split_btf_finds_in_the_base_first_and_has_its_own_candidates():
-    base = read(INT, Struct("a", 4))
+def test_split_btf_finds_in_the_base_first_and_has_its_own_candidates(native):
+    base = read(INT, Struct("a", 4), native=native)
     builder = BtfBuilder(base=base)
     builder.add(Struct("a", 8))
     builder.add(Struct("b", 8))
     builder.add(Struct("a___new", 8))
-    split = Btf.from_bytes(builder.to_bytes(), base=base)
+    split = Btf.from_bytes(builder.to_bytes(), base=base, native=native)
     assert split.find("a", Kind.STRUCT) == 2
     assert split.find("b", Kind.STRUCT) == 4
     assert split.candidates("a", [Kind.STRUCT]) == [3, 5]
@@ -173,10 +174,10 @@ named_types = st.builds(
 
 
 @pytest.mark.usefixtures("search")
-@given(st.lists(named_types, max_size=20), byteorders)
+@given(types=st.lists(named_types, max_size=20), byteorder=byteorders)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_way_of_searching_agrees_with_looking_at_every_name(types, byteorder):
-    btf = read(*types, byteorder=byteorder)
+def test_every_way_of_searching_agrees_with_looking_at_every_name(native, types, byteorder):
+    btf = read(*types, byteorder=byteorder, native=native)
     named = [(type_id, type_.name, KIND_OF[type(type_)]) for type_id, type_ in enumerate(types, 1)]
     for wanted in {name for _, name, _ in named} | {essential_name(name) for _, name, _ in named}:
         for kind in (Kind.STRUCT, Kind.UNION):
@@ -188,22 +189,22 @@ def test_every_way_of_searching_agrees_with_looking_at_every_name(types, byteord
 
 
 @pytest.mark.usefixtures("search")
-def test_a_name_may_be_the_end_of_a_longer_one():
+def test_a_name_may_be_the_end_of_a_longer_one(native):
     data = bytearray(encode(Struct("sock", 4), Typedef("xsock", 1), Struct("xsock___y", 4)))
     btf = Btf.from_bytes(bytes(data))
     inside, flavoured = btf.strings.offset_of("xsock") + 1, btf.strings.offset_of("xsock___y") + 1
     for type_id, offset in ((1, inside), (3, flavoured)):
         struct.pack_into("<I", data, btf.offset_of(type_id), offset)
     whole = bytes(data).replace(b"\0sock\0", b"\0kcos\0")
-    shared = Btf.from_bytes(whole)
+    shared = Btf.from_bytes(whole, native=native)
     assert (shared.name(1), shared.name(3)) == ("sock", "sock___y")
     assert shared.find("sock", Kind.STRUCT) == 1
     assert shared.candidates("sock", [Kind.STRUCT]) == [1, 3]
 
 
-def test_names_that_are_not_utf8_can_be_shown_and_found():
+def test_names_that_are_not_utf8_can_be_shown_and_found(native):
     data = encode(Struct("odd", 4)).replace(b"odd", b"o\xff\xfe")
-    btf = Btf.from_bytes(data)
+    btf = Btf.from_bytes(data, native=native)
     assert btf.name(1) == "o\udcff\udcfe"
     assert btf.find(btf.name(1), Kind.STRUCT) == 1
 
@@ -306,11 +307,11 @@ def test_types_in_the_words_of_c(text, types):
         (lambda data: data[:28] + struct.pack("<I", 4 << 24 | 9) + data[32:], 24),
     ],
 )
-def test_broken_containers_are_refused_with_the_offset(change, offset):
+def test_broken_containers_are_refused_with_the_offset(native, change, offset):
     data = encode(INT)
     assert len(data) == 24 + 16 + 5
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(change(data))
+        Btf.from_bytes(change(data), native=native)
     assert caught.value.section == ".BTF"
     assert caught.value.offset == offset
 
