@@ -1,8 +1,8 @@
 """Memory that the kernel shares with this process: rings, and its own BTF.
 
-The mapping of a ring hands out memoryviews. Closing it releases them, so that late users get a ValueError. A
-view that somebody made of them (a slice that a decoder kept) stays valid: the memory is unmapped
-when the last such view goes.
+The mapping of a ring hands out memoryviews. Closing it releases them, so that late users get a
+ValueError. A view that somebody made of them (a slice that a decoder kept) stays valid: the memory
+is unmapped when the last such view goes.
 """
 
 from __future__ import annotations
