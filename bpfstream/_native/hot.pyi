@@ -2,7 +2,7 @@
 
 from typing_extensions import Buffer
 
-# BTF (btf.c): twins of functions in `bpfstream.btf`. Words are 32 bits, in the machine's byte order.
+# BTF (btf.c): twins of functions in `bpfstream.btf`. Words: 32 bits, in the machine's byte order.
 
 # The word at which each type begins, as words. `trailers` has two words for each of the 128 kinds:
 # those that a record has once after its first three, 0xFFFFFFFF for a kind that is not known, and

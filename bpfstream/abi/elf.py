@@ -1,10 +1,44 @@
-"""Symbol attributes and section flags of ELF, as far as BPF objects use them.
+"""Headers, symbol attributes and section flags of ELF, as far as BPF objects use them.
 
 Sources: the System V ABI (gABI 4.1, chapter 4), elf(5), and for the BPF relocation types
 Documentation/bpf/llvm_reloc.rst.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, IntFlag
+
+ET_REL = 1
+EM_NONE, EM_BPF = 0, 247
+
+FILE_TYPES: Mapping[int, str] = {0: "ET_NONE", 1: "ET_REL", 2: "ET_EXEC", 3: "ET_DYN", 4: "ET_CORE"}
+"""What kind of file it is, for messages."""
+
+MACHINES: Mapping[int, str] = {
+    EM_NONE: "EM_NONE",
+    3: "EM_386",
+    8: "EM_MIPS",
+    20: "EM_PPC",
+    21: "EM_PPC64",
+    22: "EM_S390",
+    40: "EM_ARM",
+    62: "EM_X86_64",
+    183: "EM_AARCH64",
+    243: "EM_RISCV",
+    EM_BPF: "EM_BPF",
+    258: "EM_LOONGARCH",
+}
+"""The machines that somebody may have compiled for by mistake, for messages."""
+
+
+class SectionType(IntEnum):
+    """What a section holds (``SHT_*``), as far as it matters here."""
+
+    NULL = 0
+    PROGBITS = 1
+    SYMTAB = 2
+    NOBITS = 8
+    """Zeros that take no room in the file."""
+    REL = 9
 
 
 class SymbolKind(IntEnum):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bpfstream.abi.btf import Linkage
+from bpfstream.abi.elf import SectionType
 from bpfstream.abi.maps import MapFlags, MapType
 from bpfstream.btf import Btf
 from bpfstream.btf.types import Variable
@@ -44,9 +45,9 @@ def read_data_maps(
 def _holds_variables(section: Section) -> bool:
     if section.size == 0 or section.is_code:
         return False
-    if section.type == "SHT_NOBITS":
+    if section.type == SectionType.NOBITS:
         return _is_named(section.name, ".bss")
-    return section.type == "SHT_PROGBITS" and (
+    return section.type == SectionType.PROGBITS and (
         _is_named(section.name, ".data") or _is_named(section.name, ".rodata")
     )
 
@@ -76,7 +77,7 @@ def _read_map(
         max_entries=1,
         flags=flags,
         value_type_id=data_section.type_id if data_section is not None else 0,
-        contents=bytes(section.data) if section.type == "SHT_PROGBITS" else None,
+        contents=bytes(section.data) if section.type == SectionType.PROGBITS else None,
         section=section.name,
         kernel_name=data_map_kernel_name(object_name, section.name),
     )

@@ -1,17 +1,27 @@
 """The ELF container: sections, symbols and relocations, every bound checked before it is used.
 
-pyelftools knows the layout of the headers. Its own classes for sections are not used: they trust
-sizes and decompress what says that it is compressed.
+Layouts are those of elf(5) for 64-bit files. pyelftools is not used: it trusts sizes, decompresses
+what says that it is compressed, and to import it takes longer than to read most objects.
 """
 
 import struct
 from collections.abc import Iterator
-from io import BytesIO
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from bpfstream.abi.elf import SectionFlags, SymbolBinding, SymbolKind, SymbolVisibility
+from bpfstream.abi.elf import (
+    EM_BPF,
+    EM_NONE,
+    ET_REL,
+    FILE_TYPES,
+    MACHINES,
+    SectionFlags,
+    SectionType,
+    SymbolBinding,
+    SymbolKind,
+    SymbolVisibility,
+)
 from bpfstream.errors import ObjectError
 from bpfstream.spec.functions import Symbol
 
@@ -21,6 +31,8 @@ MAX_SYMBOLS: Final = 1 << 20
 MAX_NAME_BYTES: Final = 1 << 25
 """Most bytes of all names together: string tables can be shared so that they hold far more."""
 
+_HEADER: Final = "HHIQQQIHHHHHH"
+"""``Elf64_Ehdr`` after its 16 bytes of identification."""
 _HEADER_SIZE: Final = 64
 _SECTION_HEADER_SIZE: Final = 64
 _SYMBOL_SIZE: Final = 24
@@ -29,6 +41,7 @@ _RELOCATION_SIZE: Final = 16
 _MAGIC: Final = b"\x7fELF"
 _CLASS_64: Final = 2
 _BYTE_ORDERS: Final[dict[int, Literal["little", "big"]]] = {1: "little", 2: "big"}
+_SECTION_TYPES: Final = {int(each): each for each in SectionType}
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -37,10 +50,10 @@ class Section(msgspec.Struct, frozen=True):
     Attributes:
         index: Place in the section table.
         name: Empty for the null section.
-        type: As elf(5) names it: ``"SHT_PROGBITS"``; a number in decimal where it has no name.
+        type: What it holds; a plain number for types that mean nothing here.
         flags: What it is for.
         size: Bytes in memory.
-        data: Its contents; empty for ``SHT_NOBITS``, which is all zeros.
+        data: Its contents; empty for ``NOBITS``, which is all zeros.
         link: Index of a section that this one refers to.
         info: For relocations, index of the section that they apply to.
         entry_size: Bytes of an entry, in a table.
@@ -48,7 +61,7 @@ class Section(msgspec.Struct, frozen=True):
 
     index: int
     name: str
-    type: str
+    type: SectionType | int
     flags: SectionFlags
     size: int
     data: memoryview
@@ -59,7 +72,22 @@ class Section(msgspec.Struct, frozen=True):
     @property
     def is_code(self) -> bool:
         """Whether it holds instructions."""
-        return self.type == "SHT_PROGBITS" and SectionFlags.EXECINSTR in self.flags
+        return self.type == SectionType.PROGBITS and SectionFlags.EXECINSTR in self.flags
+
+
+class _SectionHeader(NamedTuple):
+    """``Elf64_Shdr``."""
+
+    name_offset: int
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
 
 
 class RelocationEntry(msgspec.Struct, frozen=True):
@@ -97,21 +125,23 @@ class ElfObject:
         return next((each for each in self.sections if each.name == name), None)
 
     def _read_sections(self, data: bytes) -> tuple[Section, ...]:
-        parse = _header_parser(data, self.byteorder)
-        header = parse("Elf_Ehdr", 0)
-        if header["e_type"] != "ET_REL" or header["e_machine"] not in ("EM_BPF", "EM_NONE"):
+        header = struct.unpack_from(self._order + _HEADER, data, 16)
+        file_type, machine = header[:2]
+        if file_type != ET_REL or machine not in (EM_BPF, EM_NONE):
             raise ObjectError(
-                f"not a BPF object file: type {header['e_type']}, machine {header['e_machine']}",
+                f"not a BPF object file: type {FILE_TYPES.get(file_type, file_type)}, "
+                f"machine {MACHINES.get(machine, machine)}",
                 offset=16,
                 hint="compile with clang -target bpf -c",
             )
-        start, count = header["e_shoff"], header["e_shnum"]
-        if count == 0 or header["e_shentsize"] != _SECTION_HEADER_SIZE:
+        start, (entry_size, count, names_index) = header[5], header[-3:]
+        if count == 0 or entry_size != _SECTION_HEADER_SIZE:
             raise ObjectError("the section table is missing or has an unknown layout", offset=58)
-        if start + count * _SECTION_HEADER_SIZE > len(data):
+        end = start + count * _SECTION_HEADER_SIZE
+        if end > len(data):
             raise ObjectError("the section table reaches beyond the end of the file", offset=start)
-        headers = [parse("Elf_Shdr", start + i * _SECTION_HEADER_SIZE) for i in range(count)]
-        names_index = header["e_shstrndx"]
+        fields = struct.Struct(self._order + "IIQQQQIIQQ")
+        headers = [_SectionHeader(*each) for each in fields.iter_unpack(self._data[start:end])]
         if names_index >= count:
             raise ObjectError(f"section {names_index}, of section names, is missing", offset=62)
         names = bytes(self._contents(names_index, headers[names_index]))
@@ -122,23 +152,23 @@ class ElfObject:
             raise ObjectError("sections overlap: together they are larger than the file")
         return sections
 
-    def _read_section(self, index: int, header: Any, names: bytes) -> Section:
+    def _read_section(self, index: int, header: _SectionHeader, names: bytes) -> Section:
         return Section(
             index=index,
-            name=self._name(names, header["sh_name"], f"section {index}"),
-            type=str(header["sh_type"]),
-            flags=SectionFlags(header["sh_flags"]),
-            size=header["sh_size"],
+            name=self._name(names, header.name_offset, f"section {index}"),
+            type=_SECTION_TYPES.get(header.type, header.type),
+            flags=SectionFlags(header.flags),
+            size=header.size,
             data=self._contents(index, header),
-            link=header["sh_link"],
-            info=header["sh_info"],
-            entry_size=header["sh_entsize"],
+            link=header.link,
+            info=header.info,
+            entry_size=header.entry_size,
         )
 
-    def _contents(self, index: int, header: Any) -> memoryview:
-        if header["sh_type"] in ("SHT_NOBITS", "SHT_NULL"):
+    def _contents(self, index: int, header: _SectionHeader) -> memoryview:
+        if header.type in (SectionType.NOBITS, SectionType.NULL):
             return self._data[:0]
-        offset, size = header["sh_offset"], header["sh_size"]
+        offset, size = header.offset, header.size
         if offset + size > len(self._data):
             raise ObjectError(
                 f"section {index} reaches beyond the end of the file: {size} bytes of "
@@ -160,7 +190,7 @@ class ElfObject:
         return table[offset:end].decode(errors="backslashreplace")
 
     def _read_symbols(self) -> tuple[Symbol, ...]:
-        tables = [each for each in self.sections if each.type == "SHT_SYMTAB"]
+        tables = [each for each in self.sections if each.type == SectionType.SYMTAB]
         if len(tables) != 1:
             raise ObjectError(
                 f"the file has {len(tables)} symbol tables where one is needed",
@@ -174,7 +204,6 @@ class ElfObject:
         if not 0 < table.link < len(self.sections):
             raise ObjectError("the symbols have no names: bad sh_link", section=table.name)
         names = bytes(self.sections[table.link].data)
-        # Unpacked here, not by pyelftools: its 25 us a symbol are too much for thousands.
         fields = struct.Struct(self._order + "IBBHQQ")
         return tuple(self._symbol(names, *entry) for entry in fields.iter_unpack(table.data))
 
@@ -209,14 +238,14 @@ class ElfObject:
     def relocations(self, target: Section) -> Iterator[RelocationEntry]:
         """The relocations that apply to a section, in the order of the file.
 
-        Only ``SHT_REL`` counts: BPF keeps addends in the instructions.
+        Only ``REL`` sections count: BPF keeps addends in the instructions.
 
         Raises:
             ObjectError: An entry is malformed or names no symbol.
         """
         fields = struct.Struct(self._order + "QQ")
         for table in self.sections:
-            if table.type != "SHT_REL" or table.info != target.index:
+            if table.type != SectionType.REL or table.info != target.index:
                 continue
             if table.entry_size != _RELOCATION_SIZE or table.size % _RELOCATION_SIZE:
                 raise ObjectError("the relocations have an unknown layout", section=table.name)
@@ -232,7 +261,7 @@ class ElfObject:
 
 
 def _byte_order(data: bytes) -> Literal["little", "big"]:
-    """The byte order that the identification bytes tell, which pyelftools has to be told."""
+    """The byte order that the identification bytes tell."""
     if data[:4] != _MAGIC:
         raise ObjectError("not an ELF file", offset=0)
     if len(data) < _HEADER_SIZE:
@@ -242,22 +271,3 @@ def _byte_order(data: bytes) -> Literal["little", "big"]:
     if data[5] not in _BYTE_ORDERS:
         raise ObjectError(f"unknown byte order {data[5]}", offset=5)
     return _BYTE_ORDERS[data[5]]
-
-
-def _header_parser(data: bytes, byteorder: str) -> Any:
-    """A function that reads a header of a kind at an offset, all errors made ours."""
-    from elftools.common.utils import struct_parse
-    from elftools.elf.structs import ELFStructs
-
-    structs = ELFStructs(little_endian=byteorder == "little", elfclass=64)
-    structs.create_basic_structs()
-    structs.create_advanced_structs("ET_REL", "EM_BPF", "ELFOSABI_NONE")
-    stream = BytesIO(data)
-
-    def parse(layout: str, offset: int) -> Any:
-        try:
-            return struct_parse(getattr(structs, layout), stream, stream_pos=offset)
-        except Exception as error:  # whatever it may raise, the file is at fault
-            raise ObjectError(f"malformed ELF header: {error}", offset=offset) from error
-
-    return parse

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from bpfstream.abi.btf import Linkage
+from bpfstream.abi.elf import SectionType
 from bpfstream.abi.maps import MapType
 from bpfstream.btf import Btf
 from bpfstream.btf.ext import BtfExt
@@ -109,7 +110,7 @@ class _Reader:
 
     def _progbits(self, name: str) -> Section | None:
         section = self._elf.section(name)
-        return section if section is not None and section.type == "SHT_PROGBITS" else None
+        return section if section is not None and section.type == SectionType.PROGBITS else None
 
     def _read_btf(self) -> Btf | None:
         section = self._progbits(".BTF")

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Final
 
+from bpfstream.abi.elf import SectionType
 from bpfstream.abi.maps import MapFlags, MapType
 from bpfstream.btf import Btf
 from bpfstream.btf.types import DataSectionEntry, Struct, Variable
@@ -29,7 +30,7 @@ def struct_ops_sections(elf: ElfObject) -> list[Section]:
     return [
         section
         for section in elf.sections
-        if section.type == "SHT_PROGBITS" and section.name.removeprefix("?") in _SECTIONS
+        if section.type == SectionType.PROGBITS and section.name.removeprefix("?") in _SECTIONS
     ]
 
 
