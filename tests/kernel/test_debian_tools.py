@@ -12,9 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,28 +129,39 @@ async def test_typed_from_the_command_line(object_of: Callable[[str], Path], too
 async def run_until(
     is_wanted: Callable[[bytes], bool], workload: Callable[[], None], *arguments: str | Path
 ) -> None:
-    """Run the command, with a workload that repeats, until it prints a wanted line."""
-    async with trio.open_nursery() as nursery:
+    """Run the command, with a workload that repeats, until it prints a wanted line.
 
-        async def work() -> None:
-            while True:
-                await trio.to_thread.run_sync(workload)
-                await trio.sleep(0.5)
-
-        start = partial(
-            trio.run_process, [COMMAND, *arguments], stdout=subprocess.PIPE, capture_stderr=True
-        )
-        process: trio.Process = await nursery.start(start)
-        nursery.start_soon(work)
-        assert process.stdout is not None
-        rest = b""
-        asked_to_end = False
-        with trio.fail_after(60):
-            async for chunk in process.stdout:
-                *lines, rest = (rest + chunk).split(b"\n")
-                if not asked_to_end and any(map(is_wanted, lines)):
-                    process.send_signal(signal.SIGINT)
-                    asked_to_end = True
-            assert await process.wait() == 0
+    The command is started by this thread: a worker of trio's may be older than the test's mounts,
+    and see none of them.
+    """
+    process = start(arguments)
+    assert process.stdout is not None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(repeat, workload)
+            rest = b""
+            asked_to_end = False
+            with trio.fail_after(60):
+                async with trio.lowlevel.FdStream(os.dup(process.stdout.fileno())) as output:
+                    async for chunk in output:
+                        *lines, rest = (rest + chunk).split(b"\n")
+                        if not asked_to_end and any(map(is_wanted, lines)):
+                            process.send_signal(signal.SIGINT)
+                            asked_to_end = True
+            nursery.cancel_scope.cancel()
+        assert process.wait() == 0
         assert asked_to_end
-        nursery.cancel_scope.cancel()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def start(arguments: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE)
+
+
+async def repeat(workload: Callable[[], None]) -> None:
+    while True:
+        await trio.to_thread.run_sync(workload)
+        await trio.sleep(0.5)
