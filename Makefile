@@ -2,7 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := bpfstream tests examples
+COMPILED := $(VENV)/.compiled
+SOURCES := setup.py bpfstream tests examples
 
 # What tests of the running kernel use, and what boots guests
 TEST_PACKAGES := clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libbpf-tools xdp-tools \
@@ -24,10 +25,10 @@ help:
 	@echo "make bpf          compile the BPF programs of tests and examples anew"
 	@echo "make clean        remove what the other targets made"
 
-demo: $(READY)
+demo: $(COMPILED)
 	@$(BIN)/python examples/demo.py
 
-test: $(READY)
+test: $(COMPILED)
 	@tools/install-packages.sh $(TEST_PACKAGES)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -41,7 +42,7 @@ format: $(READY)
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
-test-guests: $(READY)
+test-guests: $(COMPILED)
 	@tools/install-packages.sh $(GUEST_PACKAGES)
 	@# a part of qemu-system-common until QEMU 7.2, a package of its own since
 	@test -x /usr/lib/qemu/virtiofsd || tools/install-packages.sh virtiofsd
@@ -54,7 +55,13 @@ bpf: $(READY)
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f bpfstream/_native/*.so
 
 $(READY): pyproject.toml tools/make-venv.sh
 	@tools/make-venv.sh $(VENV)
+	@touch $@
+
+# What the interpreter is given may be no compiled module at all, so a file says that it was tried
+$(COMPILED): $(READY) setup.py tools/compile-module.sh $(wildcard bpfstream/_native/*.[ch])
+	@tools/compile-module.sh $(BIN)/python
 	@touch $@

@@ -28,7 +28,8 @@ fi
 if ! "$dir/bin/python" -c 'import pip' 2>/dev/null; then
   "$python" -m venv --clear "$dir"
 fi
-"$dir/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here/..[dev]"
+# the compiled module is compile-module.sh's
+BPFSTREAM_PURE=1 "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here/..[dev]"
 # pip compiles what it copies, but not an editable package: without this the first start, and every
 # start under PYTHONDONTWRITEBYTECODE, would compile it
 "$dir/bin/python" -m compileall -q "$here/../bpfstream"
