@@ -32,8 +32,6 @@ from bpfstream.kernel.elements import (
     map_update,
     map_update_batch,
 )
-from bpfstream.kernel.info import btf_info, map_info, program_info
-from bpfstream.kernel.link_info import link_info
 from bpfstream.kernel.memlock import raise_limit
 from bpfstream.kernel.syscalls import address_of, bpf_uninterrupted
 
@@ -43,19 +41,16 @@ __all__ = [
     "BtfLoadFailed",
     "ObjectKind",
     "ProgramLoadFailed",
-    "btf_info",
     "btf_load",
     "fd_by_id",
     "ids",
     "link_create",
     "link_detach",
-    "link_info",
     "link_update",
     "map_create",
     "map_delete",
     "map_delete_batch",
     "map_freeze",
-    "map_info",
     "map_lookup",
     "map_lookup_and_delete",
     "map_lookup_batch",
@@ -65,7 +60,6 @@ __all__ = [
     "next_id",
     "object_get",
     "object_pin",
-    "program_info",
     "program_load",
     "raw_tracepoint_open",
 ]

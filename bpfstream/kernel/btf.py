@@ -14,7 +14,6 @@ import msgspec
 from bpfstream.btf.reader import Btf
 from bpfstream.errors import BtfError, MissingBtfError
 from bpfstream.kernel import bpf
-from bpfstream.kernel.info import btf_data, btf_info
 from bpfstream.kernel.memory import map_for_good
 
 _SYSFS_BTF = Path("/sys/kernel/btf/vmlinux")
@@ -142,6 +141,8 @@ def module_btfs() -> ModuleBtfs:
 
 
 def _kernel_objects() -> Iterator[tuple[int, str, bytes]]:
+    from bpfstream.kernel.info import btf_data, btf_info
+
     for object_id in bpf.ids(bpf.ObjectKind.BTF):
         try:
             fd = bpf.fd_by_id(bpf.ObjectKind.BTF, object_id)

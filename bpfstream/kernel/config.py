@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -88,6 +87,8 @@ def kernel_config() -> Mapping[str, str]:
     Raises:
         KernelError: Neither file can be read.
     """
+    import gzip
+
     boot = Path(f"/boot/config-{os.uname().release}")
     try:
         with boot.open(errors="replace") as lines:

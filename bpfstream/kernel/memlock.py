@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import resource
 from functools import cache
 
 from bpfstream.abi import attributes
@@ -61,6 +60,8 @@ def memory_counts_to_cgroup() -> bool:
 
 def limit_is_finite() -> bool:
     """Whether this process has a memory lock limit at all."""
+    import resource
+
     return resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY
 
 
@@ -70,6 +71,8 @@ def raise_limit() -> bool:
     Returns:
         Whether it is higher now, so that a call that was refused is worth another try.
     """
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY or memory_counts_to_cgroup():
         return False

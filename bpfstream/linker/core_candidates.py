@@ -7,7 +7,7 @@ bpf_core_find_cands).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from bpfstream.abi.btf import Kind
 from bpfstream.btf import Btf, essential_name
@@ -17,7 +17,7 @@ from bpfstream.linker.target import Target
 _ENUMS = (Kind.ENUM, Kind.ENUM64)
 
 
-class Candidate(NamedTuple):
+class Candidate(msgspec.Struct, frozen=True):
     """A type of the target.
 
     Attributes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from bpfstream.abi.elf import SymbolBinding
 from bpfstream.abi.instructions import SLOT_SIZE
@@ -21,7 +22,7 @@ SUBPROGRAM_SECTION = ".text"
 """Functions of this section are no programs: programs call them."""
 
 
-class SubprogramReference(NamedTuple):
+class SubprogramReference(msgspec.Struct, frozen=True):
     """A call of a subprogram, or a load of its address.
 
     Attributes:

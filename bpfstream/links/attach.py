@@ -5,22 +5,19 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from bpfstream.abi.sections import AttachKind
 from bpfstream.errors import AttachError
-from bpfstream.links.kprobe import attach_kprobe, attach_ksyscall
 from bpfstream.links.link import AttachableProgram, Link
-from bpfstream.links.raw_tracepoint import attach_raw_tracepoint
-from bpfstream.links.tracepoint import attach_tracepoint
-from bpfstream.links.tracing import attach_tracing
-from bpfstream.links.uprobe import attach_uprobe
 
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|0|[1-9][0-9]*")
-_KERNEL_SYMBOL: Final = re.compile(r"[A-Za-z0-9_.]+")
+_NUMBER: Final = r"0[xX][0-9a-fA-F]+|0|[1-9][0-9]*"
+_KERNEL_SYMBOL: Final = r"[A-Za-z0-9_.]+"
 
 
-class KernelFunction(NamedTuple):
+class KernelFunction(msgspec.Struct, frozen=True):
     """A place in the kernel's code.
 
     Attributes:
@@ -32,7 +29,7 @@ class KernelFunction(NamedTuple):
     offset: int
 
 
-class UserFunction(NamedTuple):
+class UserFunction(msgspec.Struct, frozen=True):
     """A place in the code of a program or library.
 
     Attributes:
@@ -96,7 +93,7 @@ def parse_tracepoint(text: str) -> tuple[str, str] | None:
 def parse_kernel_function(text: str) -> KernelFunction | None:
     """``"do_unlinkat"`` or ``"do_unlinkat+0x10"``, or None if it is neither."""
     symbol, plus, offset = text.partition("+")
-    if _KERNEL_SYMBOL.fullmatch(symbol) is None or (plus and not _NUMBER.fullmatch(offset)):
+    if re.fullmatch(_KERNEL_SYMBOL, symbol) is None or (plus and not re.fullmatch(_NUMBER, offset)):
         return None
     return KernelFunction(symbol, int(offset, 0) if plus else 0)
 
@@ -110,28 +107,34 @@ def parse_user_function(text: str) -> UserFunction | None:
     path, _, place = text.partition(":")
     if not path or not place or "\0" in text:
         return None
-    if _NUMBER.fullmatch(place):
+    if re.fullmatch(_NUMBER, place):
         return UserFunction(path, None, int(place, 0))
     symbol, plus, offset = place.rpartition("+")
-    if plus and symbol and _NUMBER.fullmatch(offset):
+    if plus and symbol and re.fullmatch(_NUMBER, offset):
         return UserFunction(path, symbol, int(offset, 0))
     return UserFunction(path, place, 0)
 
 
-# One function a kind --------------------------------------------------------------------------
+# One function a kind, which imports its file --------------------------------------------------
 
 
 def _raw_tracepoint(program: AttachableProgram, cookie: int) -> Link:
+    from bpfstream.links.raw_tracepoint import attach_raw_tracepoint
+
     if not program.attach_to:
         raise _names_no_target(program, 'attach_raw_tracepoint(program, "NAME")')
     return attach_raw_tracepoint(program, program.attach_to, cookie=cookie)
 
 
 def _tracing(program: AttachableProgram, cookie: int) -> Link:
+    from bpfstream.links.tracing import attach_tracing
+
     return attach_tracing(program, cookie=cookie)
 
 
 def _tracepoint(program: AttachableProgram, cookie: int) -> Link:
+    from bpfstream.links.tracepoint import attach_tracepoint
+
     call = 'attach_tracepoint(program, "CATEGORY", "NAME")'
     if not program.attach_to:
         raise _names_no_target(program, call)
@@ -150,6 +153,8 @@ def _kretprobe(program: AttachableProgram, cookie: int) -> Link:
 
 
 def _kernel_probe(program: AttachableProgram, cookie: int, *, retprobe: bool) -> Link:
+    from bpfstream.links.kprobe import attach_kprobe
+
     if not program.attach_to:
         extra = ", retprobe=True" if retprobe else ""
         raise _names_no_target(program, f'attach_kprobe(program, "FUNCTION"{extra})')
@@ -170,6 +175,8 @@ def _kretsyscall(program: AttachableProgram, cookie: int) -> Link:
 
 
 def _system_call(program: AttachableProgram, cookie: int, *, retprobe: bool) -> Link:
+    from bpfstream.links.kprobe import attach_ksyscall
+
     if not program.attach_to:
         extra = ", retprobe=True" if retprobe else ""
         raise _names_no_target(program, f'attach_ksyscall(program, "SYSCALL"{extra})')
@@ -185,6 +192,8 @@ def _uretprobe(program: AttachableProgram, cookie: int) -> Link:
 
 
 def _user_probe(program: AttachableProgram, cookie: int, *, retprobe: bool) -> Link:
+    from bpfstream.links.uprobe import attach_uprobe
+
     if not program.attach_to:
         extra = ", retprobe=True" if retprobe else ""
         raise _names_no_target(program, f'attach_uprobe(program, "PATH", symbol="FUNCTION"{extra})')

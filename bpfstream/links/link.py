@@ -8,16 +8,18 @@ import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
-from bpfstream.abi.links import LinkType
 from bpfstream.abi.programs import AttachType, ProgramType
 from bpfstream.abi.sections import SectionDefinition
 from bpfstream.errors import KernelError, NotSupportedError, closed
 from bpfstream.kernel import bpf, privileges
-from bpfstream.kernel.link_info import LinkDetails, link_info
+
+if TYPE_CHECKING:
+    from bpfstream.abi.links import LinkType
+    from bpfstream.kernel.link_info import LinkDetails
 
 _PIN_REASONS = {
     errno.EPERM: "the path is not in a BPF file system, or its last part has a dot",
@@ -154,6 +156,9 @@ class Link:
             KernelError: The kernel refused to tell.
             trio.ClosedResourceError: The link was detached.
         """
+        from bpfstream.abi.links import LinkType
+        from bpfstream.kernel.link_info import link_info
+
         self._check_open()
         if not self._is_kernel_link:
             return LinkInfo(program=self._program, target=self._target)

@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack
 
 from bpfstream.errors import KernelError
-from bpfstream.kernel import bpf, tracefs
+from bpfstream.kernel import bpf
 from bpfstream.links.failure import attach_failure, did_you_mean
 from bpfstream.links.link import AttachableProgram, Link
 
@@ -53,6 +53,8 @@ def _failure(
     }
     hint = ""
     if error.errno == errno.ENOENT:
+        from bpfstream.kernel import tracefs
+
         known = (event.partition("/")[2] for event in tracefs.available_events())
         hint = did_you_mean(name, known)
     return attach_failure(program, target, error, reasons, hint=hint)

@@ -25,7 +25,6 @@ from bpfstream.live.object import Object
 from bpfstream.live.object_btf import LoadedBtf, load_btf
 from bpfstream.live.program import Program
 from bpfstream.live.target import running_kernel
-from bpfstream.live.verifier import verifier_error
 from bpfstream.maps import Map, create_map
 from bpfstream.spec import MapSpec, ObjectSpec, Pinning
 
@@ -206,6 +205,8 @@ def _load_error(
     spec: ObjectSpec, program: LinkedProgram, error: bpf.ProgramLoadFailed
 ) -> KernelError:
     if error.log.strip():
+        from bpfstream.live.verifier import verifier_error
+
         return verifier_error(spec, program, error.errno or errno.EINVAL, error.log)
     return explain(
         f"load program {program.name!r}",

@@ -5,24 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bpfstream.btf import Btf
-from bpfstream.btf.sanitizer import BtfFeature, sanitize
 from bpfstream.kernel import bpf
-from bpfstream.kernel.features import Feature, supports
 
-_PROBES = {
-    BtfFeature.FUNC: Feature.BTF_FUNC,
-    BtfFeature.DATASEC: Feature.BTF_DATASEC,
-    BtfFeature.FUNC_GLOBAL: Feature.BTF_FUNC_GLOBAL,
-    BtfFeature.FLOAT: Feature.BTF_FLOAT,
-    BtfFeature.DECL_TAG: Feature.BTF_DECL_TAG,
-    BtfFeature.TYPE_TAG: Feature.BTF_TYPE_TAG,
-    BtfFeature.ENUM64: Feature.BTF_ENUM64,
-    BtfFeature.QUESTION_MARK_DATASEC: Feature.BTF_QUESTION_MARK_DATASEC,
-}
+if TYPE_CHECKING:
+    from bpfstream.btf.sanitizer import BtfFeature
 
 
 class LoadedBtf(msgspec.Struct, frozen=True):
@@ -62,7 +53,26 @@ def _load(data: bytes) -> int:
         if error.errno == errno.EPERM:
             raise
         # Only a kernel that refuses is asked for what it lacks: most take it as it is.
-        missing = [feature for feature, probe in _PROBES.items() if not supports(probe)]
+        missing = _missing_features()
         if not missing:
             raise
+        from bpfstream.btf.sanitizer import sanitize
+
         return bpf.btf_load(sanitize(Btf.from_bytes(data), missing))
+
+
+def _missing_features() -> list[BtfFeature]:
+    from bpfstream.btf.sanitizer import BtfFeature
+    from bpfstream.kernel.features import Feature, supports
+
+    probes = {
+        BtfFeature.FUNC: Feature.BTF_FUNC,
+        BtfFeature.DATASEC: Feature.BTF_DATASEC,
+        BtfFeature.FUNC_GLOBAL: Feature.BTF_FUNC_GLOBAL,
+        BtfFeature.FLOAT: Feature.BTF_FLOAT,
+        BtfFeature.DECL_TAG: Feature.BTF_DECL_TAG,
+        BtfFeature.TYPE_TAG: Feature.BTF_TYPE_TAG,
+        BtfFeature.ENUM64: Feature.BTF_ENUM64,
+        BtfFeature.QUESTION_MARK_DATASEC: Feature.BTF_QUESTION_MARK_DATASEC,
+    }
+    return [feature for feature, probe in probes.items() if not supports(probe)]

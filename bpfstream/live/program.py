@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from bpfstream import links
 from bpfstream.abi.programs import AttachType, ProgramType
 from bpfstream.abi.sections import SectionDefinition
 from bpfstream.kernel.descriptors import OwnedDescriptor
-from bpfstream.kernel.info import ProgramInfo, program_info
 from bpfstream.kernel.privileges import explain
 from bpfstream.spec import ProgramSpec
+
+if TYPE_CHECKING:
+    from bpfstream.kernel.info import ProgramInfo
+
+
+class _ImportedMethod:
+    """A function of `bpfstream.links` as a method; imported when it is first asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        function = getattr(links, self._name)
+        setattr(owner, self._name, function)
+        return getattr(owner if instance is None else instance, self._name)
 
 
 class Program(OwnedDescriptor):
@@ -23,15 +39,26 @@ class Program(OwnedDescriptor):
     """
 
     attach = links.attach
-    attach_kprobe = links.attach_kprobe
-    attach_ksyscall = links.attach_ksyscall
-    attach_perf_event = links.attach_perf_event
-    attach_perf_event_on_each_cpu = links.attach_perf_event_on_each_cpu
-    attach_raw_tracepoint = links.attach_raw_tracepoint
-    attach_tracepoint = links.attach_tracepoint
-    attach_tracing = links.attach_tracing
-    attach_uprobe = links.attach_uprobe
-    attach_xdp = links.attach_xdp
+    if TYPE_CHECKING:
+        attach_kprobe = links.attach_kprobe
+        attach_ksyscall = links.attach_ksyscall
+        attach_perf_event = links.attach_perf_event
+        attach_perf_event_on_each_cpu = links.attach_perf_event_on_each_cpu
+        attach_raw_tracepoint = links.attach_raw_tracepoint
+        attach_tracepoint = links.attach_tracepoint
+        attach_tracing = links.attach_tracing
+        attach_uprobe = links.attach_uprobe
+        attach_xdp = links.attach_xdp
+    else:
+        attach_kprobe = _ImportedMethod()
+        attach_ksyscall = _ImportedMethod()
+        attach_perf_event = _ImportedMethod()
+        attach_perf_event_on_each_cpu = _ImportedMethod()
+        attach_raw_tracepoint = _ImportedMethod()
+        attach_tracepoint = _ImportedMethod()
+        attach_tracing = _ImportedMethod()
+        attach_uprobe = _ImportedMethod()
+        attach_xdp = _ImportedMethod()
 
     def __init__(self, spec: ProgramSpec, fd: int) -> None:
         """Take over `fd`."""
@@ -65,6 +92,8 @@ class Program(OwnedDescriptor):
 
     def info(self) -> ProgramInfo:
         """What the kernel says of the program (Linux 4.13)."""
+        from bpfstream.kernel.info import program_info
+
         try:
             return program_info(self.fd)
         except OSError as error:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bpfstream.btf import Btf
 from bpfstream.errors import MissingBtfError
 from bpfstream.kernel.btf import kernel_btf, module_btfs
 from bpfstream.kernel.config import kernel_config, kernel_version
-from bpfstream.kernel.features import Feature, supports
 from bpfstream.kernel.privileges import explain
-from bpfstream.kernel.symbols import symbol_addresses
 from bpfstream.linker import ModuleBtf, Target
 
 
@@ -31,7 +29,7 @@ def running_kernel(relocation_btf: Btf | None = None) -> Target:
         btf=btf,
         modules=_modules,
         kernel_config=kernel_config,
-        symbol_addresses=symbol_addresses,
+        symbol_addresses=_symbol_addresses,
         virtual_config=_virtual_config,
         relocation_btf=relocation_btf,
         searched=searched,
@@ -57,7 +55,15 @@ def _modules() -> Sequence[ModuleBtf]:
         raise explain("read the BTF of the kernel's modules", error) from error
 
 
+def _symbol_addresses(names: Collection[str]) -> Mapping[str, int]:
+    from bpfstream.kernel.symbols import symbol_addresses
+
+    return symbol_addresses(names)
+
+
 def _virtual_config(name: str) -> int:
+    from bpfstream.kernel.features import Feature, supports
+
     match name:
         case "LINUX_KERNEL_VERSION":
             return kernel_version()

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from bpfstream.abi.maps import MapFlags, MapType
 from bpfstream.btf import Btf
 from bpfstream.kernel import bpf
 from bpfstream.kernel.cpus import possible_cpus
-from bpfstream.kernel.features import Feature, supports
 from bpfstream.kernel.memory import PAGE_SIZE
 from bpfstream.kernel.privileges import explain
-from bpfstream.maps.array import ArrayMap
-from bpfstream.maps.hash import HashMap
 from bpfstream.maps.map import Map
-from bpfstream.maps.per_cpu import PerCpuArrayMap, PerCpuHashMap
 from bpfstream.spec import MapSpec, kernel_shape
-
-_FACES: dict[MapType | int, type[Map[Any, Any]]] = {
-    MapType.HASH: HashMap,
-    MapType.LRU_HASH: HashMap,
-    MapType.PERCPU_HASH: PerCpuHashMap,
-    MapType.LRU_PERCPU_HASH: PerCpuHashMap,
-    MapType.ARRAY: ArrayMap,
-    MapType.PERCPU_ARRAY: PerCpuArrayMap,
-}
 
 
 def create_map(spec: MapSpec, *, btf: Btf | None = None, btf_fd: int = 0) -> Map[Any, Any]:
@@ -44,12 +32,9 @@ def create_map(spec: MapSpec, *, btf: Btf | None = None, btf_fd: int = 0) -> Map
         KernelError: The kernel refuses its shape.
     """
     shape = kernel_shape(spec, page_size=PAGE_SIZE, possible_cpus=len(possible_cpus()))
-    flags = spec.flags
-    if MapFlags.MMAPABLE in flags and spec.is_data and not supports(Feature.ARRAY_MMAP):
-        flags &= ~MapFlags.MMAPABLE
     created = spec.copy()
     created.key_size, created.value_size = shape.key_size, shape.value_size
-    created.max_entries, created.flags = shape.max_entries, flags
+    created.max_entries = shape.max_entries
     inner = None if spec.inner is None else create_map(spec.inner, btf=btf, btf_fd=btf_fd)
     try:
         types = (shape.key_type_id, shape.value_type_id) if btf_fd else (0, 0)
@@ -57,7 +42,29 @@ def create_map(spec: MapSpec, *, btf: Btf | None = None, btf_fd: int = 0) -> Map
     finally:
         if inner is not None:
             inner.close()
-    return _FACES.get(created.type, Map)(fd, created, btf)
+    return _face(created.type)(fd, created, btf)
+
+
+def _face(map_type: MapType | int) -> type[Map[Any, Any]]:
+    """The class for maps of a type; its file is imported when it is first needed."""
+    match map_type:
+        case MapType.HASH | MapType.LRU_HASH:
+            from bpfstream.maps.hash import HashMap
+
+            return HashMap
+        case MapType.ARRAY:
+            from bpfstream.maps.array import ArrayMap
+
+            return ArrayMap
+        case MapType.PERCPU_HASH | MapType.LRU_PERCPU_HASH:
+            from bpfstream.maps.per_cpu import PerCpuHashMap
+
+            return PerCpuHashMap
+        case MapType.PERCPU_ARRAY:
+            from bpfstream.maps.per_cpu import PerCpuArrayMap
+
+            return PerCpuArrayMap
+    return Map
 
 
 def _create(spec: MapSpec, btf_fd: int, types: tuple[int, int], inner_fd: int) -> int:
@@ -88,4 +95,15 @@ def _create(spec: MapSpec, btf_fd: int, types: tuple[int, int], inner_fd: int) -
                 return attempt(0, 0, 0)
         return attempt(0, 0, 0)
     except OSError as error:
+        if error.errno == errno.EINVAL and spec.is_data and MapFlags.MMAPABLE in spec.flags:
+            # Kernels before 5.5 refuse the flag, without which a section of data works too.
+            if not _arrays_can_be_mapped():
+                spec.flags &= ~MapFlags.MMAPABLE
+                return _create(spec, btf_fd, types, inner_fd)
         raise explain(f"create map {spec.name!r}", error, map_type=spec.type) from error
+
+
+def _arrays_can_be_mapped() -> bool:
+    from bpfstream.kernel.features import Feature, supports
+
+    return supports(Feature.ARRAY_MMAP)

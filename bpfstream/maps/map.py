@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from bpfstream.abi.maps import MapType, UpdateFlags
 from bpfstream.btf import Btf
 from bpfstream.kernel import bpf
 from bpfstream.kernel.descriptors import OwnedDescriptor
-from bpfstream.kernel.info import MapInfo, map_info
 from bpfstream.kernel.privileges import explain
 from bpfstream.records import codec
 from bpfstream.spec import MapSpec
+
+if TYPE_CHECKING:
+    from bpfstream.kernel.info import MapInfo
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -97,6 +99,8 @@ class Map(OwnedDescriptor, Generic[K, V]):
 
     def info(self) -> MapInfo:
         """What the kernel says of the map (Linux 4.13)."""
+        from bpfstream.kernel.info import map_info
+
         try:
             return map_info(self.fd)
         except OSError as error:

@@ -6,7 +6,7 @@ what says that it is compressed, and to import it takes longer than to read most
 
 import struct
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -75,7 +75,7 @@ class Section(msgspec.Struct, frozen=True):
         return self.type == SectionType.PROGBITS and SectionFlags.EXECINSTR in self.flags
 
 
-class _SectionHeader(NamedTuple):
+class _SectionHeader(msgspec.Struct, frozen=True, gc=False):
     """``Elf64_Shdr``."""
 
     name_offset: int

@@ -21,7 +21,8 @@ from bpfstream.kernel import bpf, btf, perf, tracefs
 from bpfstream.kernel import probe_objects as probe
 from bpfstream.kernel.cpus import online_cpus
 from bpfstream.kernel.features import Feature
-from bpfstream.kernel.link_info import RawTracepointDetails, TracepointDetails
+from bpfstream.kernel.info import map_info, program_info
+from bpfstream.kernel.link_info import RawTracepointDetails, TracepointDetails, link_info
 from bpfstream.kernel.memory import PAGE_SIZE, PerfBufferMapping, RingBufferMapping
 from tests.support.requirements import program_path, require, require_program
 
@@ -194,7 +195,7 @@ class TestPrograms:
             signal.signal(signal.SIGALRM, previous)
 
     def test_a_program_tells_about_itself(self, program):
-        info = bpf.program_info(program)
+        info = program_info(program)
         assert info.name == "nothing"
         assert info.type == ProgramType.RAW_TRACEPOINT
         assert info.gpl_compatible
@@ -206,7 +207,7 @@ class TestPrograms:
         array = bpf.map_create(MapType.ARRAY, KEY, VALUE, 1)
         fd = bpf.program_load(ProgramType.SOCKET_FILTER, probe.addressing(array), license="")
         try:
-            assert bpf.program_info(fd).map_ids == (bpf.map_info(array).id,)
+            assert program_info(fd).map_ids == (map_info(array).id,)
         finally:
             os.close(fd)
             os.close(array)
@@ -216,14 +217,14 @@ class TestNames:
     def test_a_name_is_made_to_fit(self):
         fd = bpf.map_create(MapType.ARRAY, KEY, VALUE, 1, name="a name/longer than 15")
         try:
-            assert bpf.map_info(fd).name == "a_name_longer_t"
+            assert map_info(fd).name == "a_name_longer_t"
         finally:
             os.close(fd)
 
 
 class TestObjects:
     def test_a_map_tells_its_shape(self, hash_map):
-        info = bpf.map_info(hash_map)
+        info = map_info(hash_map)
         assert (info.type, info.key_size, info.value_size, info.max_entries) == (
             MapType.HASH,
             KEY,
@@ -234,15 +235,15 @@ class TestObjects:
 
     def test_objects_are_listed_and_opened_by_id(self, hash_map, program):
         for kind, number in (
-            (bpf.ObjectKind.MAP, bpf.map_info(hash_map).id),
-            (bpf.ObjectKind.PROGRAM, bpf.program_info(program).id),
+            (bpf.ObjectKind.MAP, map_info(hash_map).id),
+            (bpf.ObjectKind.PROGRAM, program_info(program).id),
         ):
             assert number in list(bpf.ids(kind))
             os.close(bpf.fd_by_id(kind, number))
 
     def test_an_object_that_is_gone_is_not_found(self):
         fd = bpf.map_create(MapType.ARRAY, KEY, VALUE, 1)
-        number = bpf.map_info(fd).id
+        number = map_info(fd).id
         os.close(fd)
         with pytest.raises(FileNotFoundError):
             open_until_gone(bpf.ObjectKind.MAP, number)
@@ -259,10 +260,11 @@ class TestObjects:
         script = f"""
 import os
 from bpfstream.kernel import bpf
+from bpfstream.kernel.info import map_info
 fd = bpf.map_create(2, 4, 8, 1, name="pinned")
 bpf.object_pin(fd, "{tmp_path}/pin")
 os.close(fd)
-print(bpf.map_info(bpf.object_get("{tmp_path}/pin")).name)
+print(map_info(bpf.object_get("{tmp_path}/pin")).name)
 """
         unshare = require_program("unshare", package="util-linux")
         # The BPF file system is mounted in a mount namespace of the child's own.
@@ -288,9 +290,9 @@ class TestLinks:
     def test_a_raw_tracepoint_link_tells_its_tracepoint(self, program):
         link = bpf.raw_tracepoint_open("sched_switch", program)
         try:
-            info = bpf.link_info(link)
+            info = link_info(link)
             assert info.type == LinkType.RAW_TRACEPOINT
-            assert info.program_id == bpf.program_info(program).id
+            assert info.program_id == program_info(program).id
             assert info.details == RawTracepointDetails("sched_switch", 0)
         finally:
             os.close(link)
@@ -323,7 +325,7 @@ class TestLinks:
         fd = bpf.program_load(ProgramType.TRACEPOINT, probe.RETURN_ZERO, license="GPL")
         link = bpf.link_create(fd, event, AttachType.PERF_EVENT)
         try:
-            info = bpf.link_info(link)
+            info = link_info(link)
             assert info.type == LinkType.PERF_EVENT
             # The kernel tells details since 6.6.
             assert info.details in (None, TracepointDetails("sched_switch", 0))

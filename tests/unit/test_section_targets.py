@@ -93,13 +93,15 @@ def test_a_tracepoint_is_a_category_and_a_name(text, tracepoint):
 
 @given(symbols, offsets, written)
 def test_a_kernel_function_reads_back(symbol, offset, write):
-    assert parse_kernel_function(f"{symbol}+{write(offset)}") == (symbol, offset)
+    assert parse_kernel_function(f"{symbol}+{write(offset)}") == KernelFunction(symbol, offset)
 
 
 @given(paths, symbols, offsets, written)
 def test_a_user_function_reads_back(path, symbol, offset, write):
-    assert parse_user_function(f"{path}:{symbol}+{write(offset)}") == (path, symbol, offset)
-    assert parse_user_function(f"{path}:{write(offset)}") == (path, None, offset)
+    assert parse_user_function(f"{path}:{symbol}+{write(offset)}") == UserFunction(
+        path, symbol, offset
+    )
+    assert parse_user_function(f"{path}:{write(offset)}") == UserFunction(path, None, offset)
 
 
 @given(st.text())
