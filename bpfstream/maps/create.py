@@ -95,15 +95,15 @@ def _create(spec: MapSpec, btf_fd: int, types: tuple[int, int], inner_fd: int) -
                 return attempt(0, 0, 0)
         return attempt(0, 0, 0)
     except OSError as error:
-        if error.errno == errno.EINVAL and spec.is_data and MapFlags.MMAPABLE in spec.flags:
-            # Kernels before 5.5 refuse the flag, without which a section of data works too.
-            if not _arrays_can_be_mapped():
-                spec.flags &= ~MapFlags.MMAPABLE
-                return _create(spec, btf_fd, types, inner_fd)
+        if error.errno == errno.EINVAL and _is_mapped_without_need(spec):
+            spec.flags &= ~MapFlags.MMAPABLE
+            return _create(spec, btf_fd, types, inner_fd)
         raise explain(f"create map {spec.name!r}", error, map_type=spec.type) from error
 
 
-def _arrays_can_be_mapped() -> bool:
+def _is_mapped_without_need(spec: MapSpec) -> bool:
+    """Whether only the flag is in the way: kernels before 5.5 lack it, and data work without."""
     from bpfstream.kernel.features import Feature, supports
 
-    return supports(Feature.ARRAY_MMAP)
+    flagged = spec.is_data and MapFlags.MMAPABLE in spec.flags
+    return flagged and not supports(Feature.ARRAY_MMAP)
