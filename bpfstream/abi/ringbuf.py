@@ -27,6 +27,13 @@ RECORD_HEADER_SIZE = 8
 RECORD_LENGTH_MASK = (1 << 30) - 1
 """The bits of the ``len`` word that are the payload's length in bytes."""
 
+OVERWRITE_POSITION = 16
+"""Offset of ``overwrite_pos`` in the producer page of a ring with ``BPF_F_RB_OVERWRITE`` (Linux
+6.19): ``struct bpf_ringbuf`` has producer_pos, pending_pos, overwrite_pos."""
+
+USER_RECORD_LARGEST = (1 << 24) - 1
+"""``DYNPTR_MAX_SIZE`` of kernel/bpf/helpers.c: a larger record stops the readers of a user ring."""
+
 
 class PerfRecordType(IntEnum):
     """``enum perf_event_type``: those that a BPF output event can meet."""

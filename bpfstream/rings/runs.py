@@ -70,3 +70,13 @@ def payload_offset(parts: list[Part], index: int) -> tuple[memoryview, int]:
                 return buffer, offset + index * stride
             index -= count
     raise IndexError("no such record was taken")
+
+
+def append_record(runs: list[Run], offset: int, length: int, stride: int) -> None:
+    """Let the last run have this record too, where it is the next one of the same size."""
+    if runs:
+        first, run_length, run_stride, count = runs[-1]
+        if (length, stride) == (run_length, run_stride) and offset == first + stride * count:
+            runs[-1] = (first, length, stride, count + 1)
+            return
+    runs.append((offset, length, stride, 1))
