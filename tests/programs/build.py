@@ -1,4 +1,4 @@
-"""Compile the BPF programs of the tests and examples; the objects are committed beside them.
+"""Compile the BPF programs of tests, benchmarks and examples; objects are committed beside them.
 
     python tests/programs/build.py [SOURCE...]
 
@@ -30,7 +30,8 @@ LIBBPF_VERSION_HEADER = Path("/usr/include/bpf/libbpf_version.h")
 
 def sources() -> list[Path]:
     """Every BPF C source of the project."""
-    return sorted(ROOT.glob("tests/programs/*.bpf.c")) + sorted(ROOT.glob("examples/*/*.bpf.c"))
+    folders = ("tests/programs", "tests/benchmarks/programs", "examples/*")
+    return [source for folder in folders for source in sorted(ROOT.glob(f"{folder}/*.bpf.c"))]
 
 
 def object_of(source: Path) -> Path:
