@@ -53,6 +53,22 @@ class BpfstreamError(Exception):
         return f"{message} ({self.hint})" if self.hint else message
 
 
+class MissingPackageError(BpfstreamError):
+    """A package that only some uses of bpfstream need is not installed.
+
+    Attributes:
+        package: Its name.
+        extra: The extra of bpfstream that brings it.
+    """
+
+    def __init__(self, what: str, package: str, *, extra: str) -> None:
+        super().__init__(
+            f"{what} need the package {package}", hint=f"pip install 'bpfstream[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
 # Reading files ---------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ class RecordType(Generic[T]):
         struct: The class of the events.
         fields: Names of the class's fields, in order.
         layout: All of the C struct, with what the class leaves out.
+        shape: What the class reads of it.
         byteorder: Of the records.
         decode: ``decode(buffer, offset, length)`` gives an event; `DecodeError` for a record that
             is too short. The last array of bytes of a struct may be cut short: programs send
@@ -40,7 +41,17 @@ class RecordType(Generic[T]):
         decoder: Makes lists of events of the records in a ring, as `decode` does of one.
     """
 
-    __slots__ = ("byteorder", "decode", "decoder", "fields", "layout", "name", "size", "struct")
+    __slots__ = (
+        "byteorder",
+        "decode",
+        "decoder",
+        "fields",
+        "layout",
+        "name",
+        "shape",
+        "size",
+        "struct",
+    )
 
     def __init__(self, shape: Record, layout: Record, byteorder: ByteOrder) -> None:
         self.name = layout.c_type
@@ -48,6 +59,7 @@ class RecordType(Generic[T]):
         self.struct = cast("type[T]", shape.struct)
         self.fields: tuple[str, ...] = self.struct.__struct_fields__
         self.layout = layout
+        self.shape = shape
         self.byteorder: ByteOrder = byteorder
         self.decode: Decode[T] = decoder(shape, byteorder)
         self.decoder: BatchDecoder[list[T]] = EachRecord(self.decode)
