@@ -10,18 +10,22 @@ TEST_PACKAGES := clang llvm gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev libbp
 	ir-keytable bpftool iproute2 util-linux
 GUEST_PACKAGES := $(TEST_PACKAGES) qemu-system-x86 busybox-static kmod xz-utils zstd
 
+# What the peers of `make bench` are built from; cilium/ebpf comes as a Go module, by the first `go` there is
+BENCH_PACKAGES := gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev python3-bpfcc
+
 # What `make test-guests` boots: Debian suites, or folders with an unpacked kernel package
 GUESTS := bullseye bookworm bookworm-backports
 PYTEST_ARGS :=
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format test-guests bpf clean
+.PHONY: help demo test check format test-guests bench bpf clean
 
 help:
 	@echo "make demo         see typed events from the kernel (root)"
 	@echo "make test         all tests; those that need the running kernel with root only"
 	@echo "make check        formatting, lint, types, import rules"
 	@echo "make test-guests  the kernel tests in guests of other kernels (root)"
+	@echo "make bench        measure bpfstream and its peers in one run (root, ~6 minutes)"
 	@echo "make bpf          compile the BPF programs of tests and examples anew"
 	@echo "make clean        remove what the other targets made"
 
@@ -47,6 +51,11 @@ test-guests: $(COMPILED)
 	@# a part of qemu-system-common until QEMU 7.2, a package of its own since
 	@test -x /usr/lib/qemu/virtiofsd || tools/install-packages.sh virtiofsd
 	@$(BIN)/python tests/guests/run.py $(GUESTS)
+
+bench: $(COMPILED)
+	@tools/install-packages.sh $(BENCH_PACKAGES)
+	@command -v go >/dev/null || tools/install-packages.sh golang-go
+	@$(BIN)/python -m tests.benchmarks
 
 bpf: $(READY)
 	@tools/install-packages.sh $(TEST_PACKAGES)

@@ -14,10 +14,18 @@ from tests.benchmarks import claims
 from tests.benchmarks.consumer import on_cpu, producer_cpu
 from tests.benchmarks.drain import drain
 from tests.benchmarks.figures import Figure, json_line, tables
+from tests.benchmarks.latency import latency
+from tests.benchmarks.maps import maps
 from tests.benchmarks.run import Run
+from tests.benchmarks.startup import startup
+from tests.benchmarks.stream import stream
 
 BENCHES: dict[str, Callable[[Run], Iterator[Figure]]] = {
     "drain": drain,
+    "stream": stream,
+    "latency": latency,
+    "startup": startup,
+    "maps": maps,
 }
 
 

@@ -165,6 +165,32 @@ def _running(
         process.communicate()
 
 
+def output_of(peer: Peer, *arguments: object, inherited: Sequence[int] = ()) -> str:
+    """Run a program of a library to its end, where consumers run.
+
+    Returns:
+        What it prints.
+
+    Raises:
+        ConsumerError: It fails, or does not end.
+    """
+    pipe = subprocess.PIPE
+    with on_cpu(consumer_cpu()):
+        process = peer.start(*arguments, stdout=pipe, stderr=pipe, pass_fds=inherited)
+    with process:
+        try:
+            output, errors = process.communicate(timeout=_TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise ConsumerError(f"did not end within {_TIME_LIMIT} s") from None
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise ConsumerError(last_line(errors.decode(errors="replace")))
+    return output.decode()
+
+
 def producer_cpu() -> int:
     """Where this process, which produces, runs: the first CPU there is."""
     return min(_CPUS)

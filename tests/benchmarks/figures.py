@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -37,7 +38,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def json_line(figure: Figure) -> str:
     """The figure as a JSON object on one line; what does not apply to it is left out."""
-    return msgspec.json.encode(msgspec.structs.replace(figure, value=_short(figure.value))).decode()
+    rounded = msgspec.structs.replace(figure, value=_short(figure.value))
+    return json.dumps(msgspec.to_builtins(rounded))
 
 
 def find(figures: Iterable[Figure], **facts: object) -> float | None:
@@ -63,15 +65,33 @@ def tables(figures: Sequence[Figure]) -> str:
 
 
 def _table(bench: str, figures: Sequence[Figure]) -> str:
+    figures = [figure for figure in figures if figure.bench == bench]
+    buffers = dict.fromkeys(map(_buffer, figures))
     cells: dict[str, dict[str, str]] = {}
     for figure in figures:
-        if figure.bench == bench:
-            row = cells.setdefault(figure.consumer + _variant(figure), {})
-            row[_heading(figure)] = f"{_short(figure.value):,}"
+        parts = (
+            _buffer(figure) if len(buffers) > 1 else "",
+            figure.operation,
+            figure.statistic,
+            figure.unit,
+        )
+        row = cells.setdefault(_who(figure), {})
+        row[" ".join(filter(None, parts))] = f"{_short(figure.value):,}"
     headings = list(dict.fromkeys(heading for row in cells.values() for heading in row))
-    rows = [[bench, *headings]]
+    title = bench if len(buffers) > 1 else f"{bench} {next(iter(buffers))}".rstrip()
+    rows = [[title, *headings]]
     rows += [[name, *(row.get(each, "-") for each in headings)] for name, row in cells.items()]
     return aligned(rows)
+
+
+def _buffer(figure: Figure) -> str:
+    return f"{figure.buffer} {figure.event_bytes}" if figure.buffer else ""
+
+
+def _who(figure: Figure) -> str:
+    rate = f" at {figure.rate:,}/s" if figure.rate else ""
+    latency = "" if figure.max_latency is None else f" max_latency={figure.max_latency:g}"
+    return figure.consumer + rate + latency
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -84,22 +104,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
-
-
-def _variant(figure: Figure) -> str:
-    return "" if figure.max_latency is None else f" (max_latency={figure.max_latency:g})"
-
-
-def _heading(figure: Figure) -> str:
-    parts = (
-        figure.buffer if figure.event_bytes else "",
-        str(figure.event_bytes or ""),
-        f"{figure.rate:,}/s:" if figure.rate else "",
-        figure.operation,
-        figure.statistic,
-        figure.unit,
-    )
-    return " ".join(part for part in parts if part)
 
 
 def _short(value: float) -> float:

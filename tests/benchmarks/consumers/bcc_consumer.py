@@ -137,6 +137,9 @@ def start_up():
         started = True
         return 0
 
+    headers = (f"/lib/modules/{os.uname().release}/build", "/sys/kernel/kheaders.tar.xz")
+    if not any(map(os.path.exists, headers)):
+        sys.exit("BCC compiles its programs, and this kernel's headers are not installed")
     bpf = BPF(text=STARTUP)
     bpf["events"].open_ring_buffer(on_event)
     while not started:
@@ -167,7 +170,7 @@ def maps(map_fd, entries):
     timed("update", update)
     timed("lookup", lambda: sum(table[ctypes.c_uint32(key)].value for key in range(entries)))
     timed("iterate", lambda: sum(value.value for _, value in table.items()))
-    timed("batch lookup", lambda: sum(value.value for _, value in table.items_lookup_batch()))
+    timed("batch lookup", lambda: sum(value for _, value in table.items_lookup_batch()))
     timed("batch update", update_batch)
 
 

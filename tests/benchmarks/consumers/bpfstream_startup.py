@@ -1,4 +1,7 @@
-"""The start-up benchmark's program with bpfstream: ends with the first event."""
+"""The start-up benchmark's program with bpfstream: ends with the first event.
+
+python bpfstream_startup.py startup OBJECT
+"""
 
 import sys
 import time
@@ -21,4 +24,4 @@ def main(path):
         print(next(line for line in status if line.startswith("VmHWM:")), end="")
 
 
-main(sys.argv[1])
+main(sys.argv[2])
