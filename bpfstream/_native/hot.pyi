@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from typing_extensions import Buffer
 
-from bpfstream.rings.runs import Part
+from bpfstream.rings.runs import Part, Run
 
 # BTF (btf.c): twins of functions in `bpfstream.btf`. Words: 32 bits, in the machine's byte order.
 
@@ -27,6 +27,12 @@ def any_inside(strings: Buffer, start: int, end: int, first: int, offsets: Buffe
 # Rings (ring.c): twins of `bpfstream.rings`. Positions are 64 bits, headers 32, in the machine's
 # byte order, each accessed at once.
 
+# Twin of `rings.ringbuf_scan.scan`, whose `Found` it gives. None where that raises, or where the
+# data is none of a ring or not aligned. Numbers are of 64 bits, or OverflowError.
+def scan_ring_buffer(
+    data: Buffer, start: int, producer_position: int, limit: int
+) -> tuple[list[Run], int, int, int, int, bool] | None: ...
+
 # The position in the first 8 bytes; nothing after is read before it. ValueError when there are
 # fewer bytes or they are not aligned.
 def load_position(buffer: Buffer) -> int: ...
@@ -37,6 +43,12 @@ def store_position(buffer: Buffer, position: int) -> None: ...
 # Keeps all accesses of memory before ahead of all those after.
 def fence() -> None: ...
 
+# Perf buffers (perf.c): a `rings.perf_scan.ScanStretch`, which leaves to Python all that is bad.
+# Numbers are of 64 bits, or OverflowError.
+def scan_perf_buffer(
+    data: Buffer, tail: int, head: int, limit: int
+) -> tuple[list[Run], int, int, int, int]: ...
+
 # Columns (columns.c): twin of `bpfstream.records.columns`.
 
 # Copies `size` bytes of each record into a row of `rows`, which has one each `pitch` bytes; a
@@ -44,3 +56,16 @@ def fence() -> None: ...
 # first that has less than `least` bytes. ValueError when a record lies outside of its buffer, or
 # there are too few rows.
 def gather(parts: Sequence[Part], size: int, least: int, rows: Buffer, pitch: int) -> int: ...
+
+# Map batches (batch.c): twins of the runs of `bpfstream.records.codec` and `bpfstream.maps`. A run
+# is `count` elements of `size` bytes, `stride` bytes from each to the next. ValueError when it is
+# not in the buffer. Integers have 1, 2, 4 or 8 bytes in the machine's byte order.
+
+def split_integers(data: Buffer, size: int, stride: int, count: int, signed: bool) -> list[int]: ...
+def split_bytes(data: Buffer, size: int, stride: int, count: int) -> list[bytes]: ...
+
+# The run of these values, zeros between them. None where one does not fit.
+def join_integers(
+    values: tuple[object, ...], size: int, stride: int, signed: bool
+) -> bytes | None: ...
+def join_bytes(values: tuple[object, ...], size: int, stride: int) -> bytes | None: ...

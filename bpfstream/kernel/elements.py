@@ -101,7 +101,7 @@ def map_freeze(fd: int) -> None:
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A run of elements from a map.
+    """A run of elements from a map, the buffers of which are the caller's.
 
     Attributes:
         keys: The keys, one after another.
@@ -111,8 +111,8 @@ class Batch(msgspec.Struct, frozen=True):
         last: Whether the map ends with this batch.
     """
 
-    keys: bytes
-    values: bytes
+    keys: memoryview
+    values: memoryview
     count: int
     token: bytes
     last: bool
@@ -158,8 +158,8 @@ def map_lookup_batch(
         last = True  # the end of the map, and `count` elements before it are valid
     filled = attributes.MAP_BATCH.read(request, "count")
     return Batch(
-        bytes(keys[: filled * key_size]),
-        bytes(values[: filled * value_size]),
+        memoryview(keys)[: filled * key_size],
+        memoryview(values)[: filled * value_size],
         filled,
         bytes(token_out),
         last,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from bpfstream._native import COMPILED, hot
 from bpfstream.abi.maps import MapType, UpdateFlags
 from bpfstream.btf import Btf
+from bpfstream.errors import SchemaError
 from bpfstream.kernel import bpf
 from bpfstream.kernel.descriptors import OwnedDescriptor
 from bpfstream.kernel.privileges import explain
@@ -22,7 +25,10 @@ T = TypeVar("T")
 
 
 class Codec(Protocol[T]):
-    """Turns keys or values into the map's bytes and back."""
+    """Turns keys or values into the map's bytes and back.
+
+    A run of them lies in one buffer, `stride` bytes from each to the next.
+    """
 
     def encode(self, value: T, /) -> bytes:
         """The bytes of `value`; `SchemaError` when it does not fit."""
@@ -32,21 +38,51 @@ class Codec(Protocol[T]):
         """The value that `data` holds."""
         ...
 
+    def encode_run(self, values: Sequence[T], stride: int, /) -> bytes:
+        """A run of these values; `SchemaError` when one does not fit."""
+        ...
+
+    def decode_run(self, buffer: memoryview, stride: int, count: int, /) -> list[T]:
+        """The values of a run."""
+        ...
+
 
 class RawCodec:
     """Bytes as they are: for keys and values of which the object does not tell the type."""
 
+    def __init__(self, size: int, *, native: bool = COMPILED) -> None:
+        """The codec of elements of `size` bytes."""
+        self._size = size
+        self._native = native
+
     def encode(self, value: bytes, /) -> bytes:
-        """`value` itself."""
-        return bytes(value)
+        """`value` itself.
+
+        Raises:
+            SchemaError: It does not have the size of an element: the kernel would read on.
+        """
+        data = bytes(value)
+        if len(data) != self._size:
+            raise SchemaError(f"{len(data)} bytes where {self._size} are wanted")
+        return data
 
     def decode(self, data: bytes, /) -> bytes:
         """`data` itself."""
         return data
 
+    def encode_run(self, values: Sequence[bytes], stride: int, /) -> bytes:
+        """The values, with zeros between them."""
+        run = hot.join_bytes(tuple(values), self._size, stride) if self._native else None
+        if run is None:
+            run = b"".join([self.encode(value).ljust(stride, b"\0") for value in values])
+        return run
 
-def _codec(btf: Btf | None, type_id: int, size: int) -> Codec[Any]:
-    return RawCodec() if btf is None or not type_id or not size else codec(btf, type_id)
+    def decode_run(self, buffer: memoryview, stride: int, count: int, /) -> list[bytes]:
+        """Each value for itself."""
+        if self._native:
+            return hot.split_bytes(buffer, self._size, stride, count)
+        data, size = bytes(buffer), self._size
+        return [data[at : at + size] for at in range(0, count * stride, stride)]
 
 
 class Map(OwnedDescriptor, Generic[K, V]):
@@ -60,27 +96,36 @@ class Map(OwnedDescriptor, Generic[K, V]):
         spec: The shape that it was created with.
     """
 
-    def __init__(self, fd: int, spec: MapSpec, btf: Btf | None = None) -> None:
+    def __init__(
+        self, fd: int, spec: MapSpec, btf: Btf | None = None, *, native: bool = COMPILED
+    ) -> None:
         """Take over `fd`.
 
         Args:
             fd: The map.
             spec: The shape that it was created with.
             btf: The object's types.
+            native: Make values of many elements by the compiled twin.
         """
         super().__init__(fd, f"map {spec.name!r}")
         self.name = spec.name
         self.spec = spec
         self._btf = btf
+        self._native = native
 
     @cached_property
     def _key(self) -> Codec[Any]:
-        return _codec(self._btf, self.spec.key_type_id, self.spec.key_size)
+        return self._codec(self.spec.key_type_id, self.spec.key_size)
 
     @cached_property
     def _value(self) -> Codec[Any]:
         type_id = 0 if self.spec.is_data else self.spec.value_type_id
-        return _codec(self._btf, type_id, self.spec.value_size)
+        return self._codec(type_id, self.spec.value_size)
+
+    def _codec(self, type_id: int, size: int) -> Codec[Any]:
+        if self._btf is None or not type_id or not size:
+            return RawCodec(size, native=self._native)
+        return codec(self._btf, type_id, native=self._native)
 
     @property
     def _value_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
@@ -34,7 +35,6 @@ class PerCpuCodec(Generic[V]):
 
     def __init__(self, value: Codec[V], value_size: int) -> None:
         self._value = value
-        self._value_size = value_size
         self._stride = -(-value_size // 8) * 8
         self._cpus = len(possible_cpus())
         self.size = self._stride * self._cpus
@@ -47,12 +47,20 @@ class PerCpuCodec(Generic[V]):
         """
         if len(value) != self._cpus:
             raise ValueError(f"{len(value)} values for {self._cpus} possible CPUs")
-        return b"".join(self._value.encode(item).ljust(self._stride, b"\0") for item in value)
+        return self._value.encode_run(value, self._stride)
 
     def decode(self, data: bytes, /) -> PerCpuValue[V]:
         """One value for each possible CPU."""
-        slots = range(0, self.size, self._stride)
-        return PerCpuValue(self._value.decode(data[at : at + self._value_size]) for at in slots)
+        return self.decode_run(memoryview(data), self.size, 1)[0]
+
+    def encode_run(self, values: Sequence[PerCpuValue[V]], stride: int, /) -> bytes:
+        """The slots of these values; `stride` is the `size` of one."""
+        return b"".join([self.encode(value) for value in values])
+
+    def decode_run(self, buffer: memoryview, stride: int, count: int, /) -> list[PerCpuValue[V]]:
+        """Values of one for each possible CPU; `stride` is the `size` of one."""
+        slots = self._value.decode_run(buffer, self._stride, count * self._cpus)
+        return list(map(PerCpuValue, zip(*[iter(slots)] * self._cpus, strict=True)))
 
 
 class _PerCpuMap(Map[K, PerCpuValue[V]]):

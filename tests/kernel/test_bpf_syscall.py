@@ -115,8 +115,8 @@ class TestBatches:
             assert len(batch.values) == VALUE * batch.count
             elements += [
                 (
-                    batch.keys[KEY * each : KEY * (each + 1)],
-                    batch.values[VALUE * each : VALUE * (each + 1)],
+                    bytes(batch.keys[KEY * each : KEY * (each + 1)]),
+                    bytes(batch.values[VALUE * each : VALUE * (each + 1)]),
                 )
                 for each in range(batch.count)
             ]
