@@ -213,11 +213,66 @@ any_inside(PyObject *Py_UNUSED(module), PyObject *arguments)
     return Py_XNewRef(found);
 }
 
+/* The last of the separators "___" of each string that has a flavour. Neither an underscore nor the
+ * string's end stands beside it, so that it is a run of just three: every third byte is looked at. */
+static PyObject *
+find_flavours(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    Py_buffer strings;
+    Py_ssize_t start, end;
+    PyObject *cuts = NULL;
+
+    if (!PyArg_ParseTuple(arguments, "y*nn:find_flavours", &strings, &start, &end)) {
+        return NULL;
+    }
+    if (start < 0 || end < start || end > strings.len) {
+        PyErr_SetString(PyExc_ValueError, "the table lies outside of the data");
+        goto done;
+    }
+    cuts = PyList_New(0);
+    const char *text = strings.buf;
+    Py_ssize_t previous = -1;
+    for (Py_ssize_t i = start + 2; cuts != NULL && i < end; i += 3) {
+        if (text[i] != '_') {
+            continue;
+        }
+        Py_ssize_t first = i, after = i + 1;
+        while (first > start && text[first - 1] == '_') {
+            first--;
+        }
+        while (after < end && text[after] == '_') {
+            after++;
+        }
+        i = after - 1; /* no separator begins before */
+        if (after - first != 3 || first == start || text[first - 1] == 0 || after == end
+            || text[after] == 0) {
+            continue;
+        }
+        PyObject *cut = PyLong_FromSsize_t(first);
+        int failed = cut == NULL;
+        if (!failed && previous >= 0
+            && memchr(text + previous, 0, (size_t)(first - previous)) == NULL) {
+            Py_ssize_t last = PyList_GET_SIZE(cuts) - 1;
+            failed = PyList_SetSlice(cuts, last, last + 1, NULL) < 0;
+        }
+        failed = failed || PyList_Append(cuts, cut) < 0;
+        Py_XDECREF(cut);
+        if (failed) {
+            Py_CLEAR(cuts);
+        }
+        previous = first;
+    }
+done:
+    PyBuffer_Release(&strings);
+    return cuts;
+}
+
 static PyMethodDef functions[] = {
     {"locate_types", locate_types, METH_VARARGS, "The word at which each type begins."},
     {"pick_words", pick_words, METH_VARARGS, "The words at some places."},
     {"find_words", find_words, METH_VARARGS, "The places of some words."},
     {"any_inside", any_inside, METH_VARARGS, "Some offset lies within a string."},
+    {"find_flavours", find_flavours, METH_VARARGS, "Where essential names end."},
     {NULL, NULL, 0, NULL},
 };
 

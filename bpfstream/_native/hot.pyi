@@ -1,6 +1,7 @@
 # Types of the compiled twin of the hot loops in `rings`, `records`, `btf` and `maps`.
 
 from collections.abc import Sequence
+from typing import Any
 
 from typing_extensions import Buffer
 
@@ -23,6 +24,9 @@ def find_words(words: Buffer, wanted: Buffer) -> list[int]: ...
 # `strings` from byte `start` to `end`, its first byte has the offset `first`; offsets outside of it
 # do not count. ValueError when the table is not in `strings`.
 def any_inside(strings: Buffer, start: int, end: int, first: int, offsets: Buffer) -> bool: ...
+
+# Where in `strings` the essential names end of those strings of a table that have a flavour.
+def find_flavours(strings: Buffer, start: int, end: int) -> list[int]: ...
 
 # Rings (ring.c): twins of `bpfstream.rings`. Positions are 64 bits, headers 32, in the machine's
 # byte order, each accessed at once.
@@ -48,6 +52,38 @@ def fence() -> None: ...
 def scan_perf_buffer(
     data: Buffer, tail: int, head: int, limit: int
 ) -> tuple[list[Run], int, int, int, int]: ...
+
+# Plans (plan.c): twin of `bpfstream.records.decoder`.
+
+# How records become msgspec Structs. A layout is None for records that are left to Python, or
+# (node, least, tails): the node of the whole, the bytes that a record has at least, and for each
+# field of a struct whether the record may end in it (1: the field is cut short, 2: it takes all that
+# is left). `tag` is the node of the number that tells which of several layouts a record has, and
+# `tags` has its values for them; without a tag there is one layout.
+#
+# A node is (kind, offset, size, detail); the detail of a
+#     "number"   is (signed, shift, width, members): its bits, and for an enum a dict of its members,
+#     "boolean"  is (shift, width),
+#     "float", "text", "bytes"  is None,
+#     "array"    is (length, node of an element),
+#     "struct"   is (class, names of all fields, how many of them the class takes by place, whether
+#                an instance can be made by setting its fields and nothing else, nodes of the fields).
+class Plan:
+    def __new__(
+        cls,
+        layouts: tuple[tuple[Any, int, tuple[int, ...]] | None, ...],
+        big_endian: bool,
+        tag: tuple[str, int, int, Any] | None,
+        tags: tuple[int, ...],
+        /,
+    ) -> Plan: ...
+
+    # Appends the values of records to a list, from record `index` of the run `number` on, until one
+    # that is left to Python; gives its run and index, or None when all are done. ValueError when a
+    # record lies outside of the buffer.
+    def decode(
+        self, buffer: Buffer, runs: list[Run], records: list[Any], number: int, index: int, /
+    ) -> tuple[int, int] | None: ...
 
 # Columns (columns.c): twin of `bpfstream.records.columns`.
 

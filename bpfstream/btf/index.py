@@ -134,7 +134,7 @@ class NameIndex:
 
     def essentially_named(self, name: str) -> list[int]:
         """The types whose name without its flavour is this, ascending."""
-        places = set(self._strings.flavoured_places(name))
+        places = set(self._strings.flavoured_places(name, native=self._native))
         if essential_name(name) == name:
             places.update(self._places(name))
         return self._types_at(places)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator
-from functools import cached_property
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bpfstream._native import COMPILED, hot
@@ -62,6 +61,7 @@ class StringTable:
             (data, start) if isinstance(data, bytes) else (bytes(data[start:end]), 0)
         )
         self._end = self._start + end - start
+        self._cuts: Sequence[int] | None = None
 
     def get(self, offset: int) -> str:
         """The string at `offset`, which may lie inside a longer one.
@@ -125,26 +125,33 @@ class StringTable:
             yield place - self._start + self.first
             place = self._text.find(wanted, place + 1, self._end)
 
-    @cached_property
-    def _flavour_cuts(self) -> tuple[int, ...]:
+    def _flavour_cuts(self, native: bool) -> Sequence[int]:
         """Where the essential names of those strings end that have a flavour."""
-        separator = FLAVOUR_SEPARATOR.encode()
-        cuts: list[int] = []
-        cut = self._text.find(separator, self._start, self._end)
-        while cut >= 0:
-            before, after = self._text[cut - 1 : cut], self._text[cut + 3 : cut + 4]
-            if before not in b"_\0" and after not in b"_\0":
-                if cuts and self._text.find(b"\0", cuts[-1], cut) < 0:
-                    cuts.pop()  # of one string the last separator counts
-                cuts.append(cut)
-            cut = self._text.find(separator, cut + 1, self._end)
-        return tuple(cuts)
+        if self._cuts is None:
+            find = hot.find_flavours if native else _find_flavours
+            self._cuts = find(self._text, self._start, self._end)
+        return self._cuts
 
-    def flavoured_places(self, name: str) -> Iterator[int]:
+    def flavoured_places(self, name: str, *, native: bool = COMPILED) -> Iterator[int]:
         """Every offset, the base's first, at which `name` stands with a flavour."""
         if self.base is not None:
-            yield from self.base.flavoured_places(name)
+            yield from self.base.flavoured_places(name, native=native)
         wanted = encode_name(name)
-        for cut in self._flavour_cuts:
+        for cut in self._flavour_cuts(native):
             if wanted and self._text.endswith(wanted, self._start, cut):
                 yield cut - len(wanted) - self._start + self.first
+
+
+def _find_flavours(text: bytes, start: int, end: int) -> list[int]:
+    """The last separator of each string in `text[start:end]` that has a flavour."""
+    separator = FLAVOUR_SEPARATOR.encode()
+    cuts: list[int] = []
+    cut = text.find(separator, start, end)
+    while cut >= 0:
+        before, after = text[max(start, cut - 1) : cut], text[cut + 3 : min(end, cut + 4)]
+        if before not in b"_\0" and after not in b"_\0":
+            if cuts and text.find(b"\0", cuts[-1], cut) < 0:
+                cuts.pop()  # of one string the last separator counts
+            cuts.append(cut)
+        cut = text.find(separator, cut + 1, end)
+    return cuts

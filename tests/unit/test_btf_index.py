@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bpfstream._native import COMPILED, hot
 from bpfstream.abi.btf import KIND_SHIFT, Kind
 from bpfstream.btf.index import NameIndex, locate_types
-from bpfstream.btf.strings import StringTable
+from bpfstream.btf.strings import StringTable, _find_flavours
 from bpfstream.errors import BtfError
 
 both_twins = pytest.mark.skipif(not COMPILED, reason="needs the compiled module")
@@ -90,6 +90,15 @@ def test_the_same_types_bear_a_name(text, offsets, places):
 
 
 @both_twins
+@given(st.lists(st.sampled_from([b"_", b"__", b"___", b"a", b"\0"]), max_size=12), st.data())
+def test_flavours_are_found_at_the_same_places(parts, data):
+    text = b"".join(parts)
+    end = data.draw(st.integers(0, len(text)))
+    start = data.draw(st.integers(0, end))
+    assert hot.find_flavours(text, start, end) == _find_flavours(text, start, end)
+
+
+@both_twins
 def test_places_outside_of_the_words_are_refused():
     words = array("I", [1, 2, 3])
     assert hot.pick_words(words, array("I", [2, 0])) == struct.pack("=2I", 3, 1)
@@ -98,6 +107,8 @@ def test_places_outside_of_the_words_are_refused():
     for start, end in ((-1, 2), (2, 1), (0, 9)):
         with pytest.raises(ValueError, match="outside"):
             hot.any_inside(b"\0a\0", start, end, 0, words)
+        with pytest.raises(ValueError, match="outside"):
+            hot.find_flavours(b"\0a\0", start, end)
 
 
 @both_twins
