@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,7 +29,10 @@ from bpfstream.records import (
 )
 from bpfstream.rings import BatchDecoder, EachRecord, copy_record
 from bpfstream.spec import ObjectSpec
-from bpfstream.streams import EventSource, EventStream, PerfBufferSource, RingBufferSource
+from bpfstream.streams import EventSource, PerfBufferSource, RingBufferSource
+from bpfstream.streams.base import BaseEventStream, ColumnFormat
+
+S = TypeVar("S", bound=BaseEventStream[Any])
 
 EventType = str | type[msgspec.Struct]
 EventTypes = EventType | type[bytes] | Sequence[EventType] | Mapping[int, EventType]
@@ -39,6 +43,7 @@ _COUNTER = struct.Struct("=Q")
 
 
 def open_stream(
+    stream: Callable[..., S],
     spec: ObjectSpec,
     maps: Mapping[str, Map[Any, Any]],
     name: str,
@@ -47,29 +52,60 @@ def open_stream(
     tag: str | None,
     max_latency: float,
     pages: int,
-) -> EventStream[Any]:
-    """Open the stream that `bpfstream.Object.events` describes."""
+) -> S:
+    """Open the stream that `bpfstream.Object.events` describes.
+
+    Args:
+        stream: The class of the stream, by the event loop.
+        spec: The object.
+        maps: Its live maps.
+        name: The ring.
+        types: As `bpfstream.Object.events` takes it, like the rest.
+        tag: Likewise.
+        max_latency: Likewise.
+        pages: Likewise.
+    """
     ring = maps[name]
-    decoder = event_decoder(spec, name, types, tag)
-    try:
-        source: EventSource
-        if ring.type == MapType.RINGBUF:
-            count_lost = _loss_counter(spec, maps, name)
-            source = RingBufferSource(ring.fd, ring.max_entries, count_lost=count_lost)
-        elif ring.type == MapType.PERF_EVENT_ARRAY:
-            source = PerfBufferSource(ring.fd, pages=pages)
-        else:
-            kind = ring.type.name if isinstance(ring.type, MapType) else ring.type
-            raise StreamError(f"map {name!r} is of type {kind}: no ring that carries events")
-    except OSError as error:
-        raise explain(f"read events from map {name!r}", error) from error
-    return EventStream(source, decoder, max_latency=max_latency)
+    carried, decoder = event_decoder(spec, name, types, tag)
+
+    def column_decoder(format: ColumnFormat) -> BatchDecoder[Any]:  # noqa: A002
+        from bpfstream.records.columns import Columns
+
+        columns = Columns(carried)
+        return columns.numpy_decoder() if format == "numpy" else columns.arrow_decoder()
+
+    with ExitStack() as undo:
+        try:
+            source = _open_source(spec, maps, ring, name, pages)
+            undo.callback(source.close)
+            opened = stream(
+                source,
+                decoder,
+                max_latency=max_latency,
+                columns=column_decoder if carried else None,
+            )
+        except OSError as error:
+            raise explain(f"read events from map {name!r}", error) from error
+        undo.pop_all()
+    return opened
+
+
+def _open_source(
+    spec: ObjectSpec, maps: Mapping[str, Map[Any, Any]], ring: Map[Any, Any], name: str, pages: int
+) -> EventSource:
+    if ring.type == MapType.RINGBUF:
+        count_lost = _loss_counter(spec, maps, name)
+        return RingBufferSource(ring.fd, ring.max_entries, count_lost=count_lost)
+    if ring.type == MapType.PERF_EVENT_ARRAY:
+        return PerfBufferSource(ring.fd, pages=pages)
+    kind = ring.type.name if isinstance(ring.type, MapType) else ring.type
+    raise StreamError(f"map {name!r} is of type {kind}: no ring that carries events")
 
 
 def event_decoder(
     spec: ObjectSpec, name: str, types: EventTypes | None, tag: str | None
-) -> BatchDecoder[list[Any]]:
-    """What makes events of the records in the ring `name`.
+) -> tuple[Sequence[RecordType[Any]], BatchDecoder[list[Any]]]:
+    """Which structs the ring `name` carries, none if bytes, and what makes events of its records.
 
     Raises:
         SchemaError: A class differs from its BTF struct; or there is no such struct.
@@ -77,16 +113,19 @@ def event_decoder(
     if types is None:
         carried = event_type_of(spec, name, kernel_btf=btf_of_running_kernel)
         if carried is None or spec.btf is None:
-            return EachRecord(copy_record)
-        return record_type(spec.btf, carried).decoder
+            return (), EachRecord(copy_record)
+        only: RecordType[Any] = record_type(spec.btf, carried)
+        return (only,), only.decoder
     if isinstance(types, Mapping):
         by_tag = {value: _record_type(spec, one) for value, one in types.items()}
-        return decoder_for(by_tag, tag)
+        return tuple(by_tag.values()), decoder_for(by_tag, tag)
     if not isinstance(types, str | type):
-        return decoder_for([_record_type(spec, one) for one in types], tag)
+        several = [_record_type(spec, one) for one in types]
+        return several, decoder_for(several, tag)
     if isinstance(types, type) and issubclass(types, bytes):
-        return EachRecord(copy_record)
-    return _record_type(spec, types, ring=name).decoder
+        return (), EachRecord(copy_record)
+    only = _record_type(spec, types, ring=name)
+    return (only,), only.decoder
 
 
 def _record_type(spec: ObjectSpec, wanted: EventType, *, ring: str = "") -> RecordType[Any]:

@@ -86,6 +86,11 @@ class RingBufferSource:
         return self._reader.capacity
 
     @property
+    def fullness(self) -> float:
+        """The part of the ring that is taken."""
+        return self._reader.backlog / self._reader.capacity
+
+    @property
     def discarded(self) -> int:
         """Records that the program gave up."""
         return self._reader.discarded

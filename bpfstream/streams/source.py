@@ -63,6 +63,11 @@ class EventSource(Protocol):
         ...
 
     @property
+    def fullness(self) -> float:
+        """The part of the fullest ring that is taken, from 0 to 1."""
+        ...
+
+    @property
     def discarded(self) -> int:
         """Records given up by the program."""
         ...

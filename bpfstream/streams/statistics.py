@@ -26,6 +26,24 @@ class Losses(msgspec.Struct, frozen=True):
         return None if self.kernel is None else self.kernel + self.perf + self.subscriber
 
 
+class CpuStatistics(msgspec.Struct, frozen=True):
+    """What one CPU sent through a perf buffer, since the stream was opened.
+
+    Attributes:
+        cpu: Its number.
+        received: Events handed to the consumer.
+        lost: Events that found no room in the CPU's ring.
+        backlog: Bytes in its ring that are not free yet.
+        capacity: Bytes that its ring can hold; 0 when the CPU is gone and its ring was read.
+    """
+
+    cpu: int
+    received: int
+    lost: int
+    backlog: int
+    capacity: int
+
+
 class StreamStatistics(msgspec.Struct, frozen=True):
     """A snapshot of an event stream's counters.
 
@@ -34,16 +52,24 @@ class StreamStatistics(msgspec.Struct, frozen=True):
 
     Attributes:
         received: Events handed to the consumer.
-        lost: Events that the kernel dropped because there was no room.
+        decoded: Events made of records: those received, and those at hand that nobody took yet.
         discarded: Records that the program reserved and then gave up.
-        backlog: Bytes in the ring that are not free yet.
-        capacity: Bytes that the ring can hold; for a perf buffer, those of all CPUs together.
+        lost: Events that were dropped because there was no room, by stage.
+        backlog: Bytes in the ring that are not free yet; for a perf buffer, of all CPUs together.
+        capacity: Bytes that the ring can hold; likewise.
         wakeups: How often the stream slept and was woken, or looked by itself.
+        drains: How often it looked at the ring for events.
+        longest_gap: The longest time, in seconds, that events may have waited because the stream
+            did not look: from one look to the next that found something, less the time it slept
+            until the kernel woke it. Long gaps are those of a consumer that takes its time.
     """
 
-    received: int
-    lost: Losses
-    discarded: int
-    backlog: int
-    capacity: int
-    wakeups: int
+    received: int = 0
+    decoded: int = 0
+    discarded: int = 0
+    lost: Losses = Losses()
+    backlog: int = 0
+    capacity: int = 0
+    wakeups: int = 0
+    drains: int = 0
+    longest_gap: float = 0.0
