@@ -6,11 +6,13 @@ OSErrors with the kernel's errno leave them.
 
 from __future__ import annotations
 
+import struct
+
 import msgspec
 
 from bpfstream.abi import attributes
 from bpfstream.abi.commands import Command
-from bpfstream.kernel.syscalls import address_of, bpf_uninterrupted
+from bpfstream.kernel.syscalls import address_of, bpf_at, bpf_uninterrupted
 
 
 class BatchFailed(OSError):  # noqa: N818
@@ -25,17 +27,33 @@ class BatchFailed(OSError):  # noqa: N818
         self.done = done
 
 
+_ELEMENT = struct.Struct("=i4xQQQ")
+"""`attributes.MAP_ELEMENT`, all fields at once: these are the calls that are made most."""
+
+
 def _element(
-    command: Command, fd: int, key: bytes | None, value: bytearray | None, flags: int
-) -> None:
-    key_buffer = bytearray(key or b"")
-    request = attributes.MAP_ELEMENT.pack(
-        map_fd=fd,
-        key=address_of(key_buffer),
-        value=address_of(value) if value is not None else 0,
-        flags=flags,
-    )
-    bpf_uninterrupted(command, request)
+    command: Command, fd: int, key: bytes | None, value: bytes | None, value_size: int, flags: int
+) -> bytes:
+    """Make one call on one element; what the kernel wrote for its value.
+
+    The attributes, the key and the value lie in one buffer, of which one address is taken.
+    """
+    key_at = _ELEMENT.size
+    value_at = key_at + (len(key) + 7 & ~7 if key else 0)
+    buffer = bytearray(value_at + value_size)
+    if key:
+        buffer[key_at : key_at + len(key)] = key
+    if value:
+        buffer[value_at:] = value
+    address = address_of(buffer)
+    key_address = address + key_at if key else 0
+    _ELEMENT.pack_into(buffer, 0, fd, key_address, address + value_at if value_size else 0, flags)
+    while True:
+        try:
+            bpf_at(command, address, key_at)
+        except InterruptedError:
+            continue
+        return bytes(buffer[value_at:])
 
 
 def map_lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
@@ -45,22 +63,18 @@ def map_lookup(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | 
     per-CPU maps that is one slot of 8-byte-rounded size for each possible CPU. `key` is empty for
     queues and stacks.
     """
-    value = bytearray(value_size)
     try:
-        _element(Command.MAP_LOOKUP_ELEM, fd, key, value, flags)
+        return _element(Command.MAP_LOOKUP_ELEM, fd, key, None, value_size, flags)
     except FileNotFoundError:
         return None
-    return bytes(value)
 
 
 def map_lookup_and_delete(fd: int, key: bytes, value_size: int, flags: int = 0) -> bytes | None:
     """Take an element out; None when there is none (queues 4.20, hash maps 5.14)."""
-    value = bytearray(value_size)
     try:
-        _element(Command.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value, flags)
+        return _element(Command.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, None, value_size, flags)
     except FileNotFoundError:
         return None
-    return bytes(value)
 
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
@@ -70,7 +84,7 @@ def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
         OSError: EEXIST or ENOENT against the flags NOEXIST and EXIST, E2BIG when the map is full or
             an index is past its end.
     """
-    _element(Command.MAP_UPDATE_ELEM, fd, key, bytearray(value), flags)
+    _element(Command.MAP_UPDATE_ELEM, fd, key, value, len(value), flags)
 
 
 def map_delete(fd: int, key: bytes) -> None:
@@ -79,7 +93,7 @@ def map_delete(fd: int, key: bytes) -> None:
     Raises:
         OSError: ENOENT when there is none.
     """
-    _element(Command.MAP_DELETE_ELEM, fd, key, None, 0)
+    _element(Command.MAP_DELETE_ELEM, fd, key, None, 0, 0)
 
 
 def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
@@ -87,12 +101,10 @@ def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
 
     After a key that is gone comes the first again, so a walk must be bounded.
     """
-    following = bytearray(key_size)
     try:
-        _element(Command.MAP_GET_NEXT_KEY, fd, key, following, 0)
+        return _element(Command.MAP_GET_NEXT_KEY, fd, key, None, key_size, 0)
     except FileNotFoundError:
         return None
-    return bytes(following)
 
 
 def map_freeze(fd: int) -> None:

@@ -15,9 +15,13 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 from bpfstream.abi.commands import Command
 from bpfstream.errors import ENOTSUPP
+
+if TYPE_CHECKING:
+    import ctypes
 
 _BPF_NUMBERS = {
     "x86_64": 321,
@@ -78,6 +82,11 @@ def _number(numbers: dict[str, int]) -> int:
 
 
 @cache
+def _bpf_number() -> int:
+    return _number(_BPF_NUMBERS)
+
+
+@cache
 def _libc_syscall() -> Callable[..., int]:
     """The syscall(2) of libc: a number and five arguments, all longs."""
     import ctypes
@@ -99,9 +108,17 @@ def _syscall(number: int, *arguments: int) -> int:
 
 def address_of(buffer: bytearray) -> int:
     """The address of a buffer's first byte; 0, the null pointer, for an empty buffer."""
+    if not buffer:
+        return 0
+    addressof, first_byte = _addressing()
+    return addressof(first_byte(buffer))
+
+
+@cache
+def _addressing() -> tuple[Callable[[ctypes.c_char], int], Callable[[bytearray], ctypes.c_char]]:
     import ctypes
 
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if buffer else 0
+    return ctypes.addressof, ctypes.c_char.from_buffer
 
 
 def bpf(command: Command, attributes: bytearray) -> int:
@@ -113,8 +130,12 @@ def bpf(command: Command, attributes: bytearray) -> int:
     Raises:
         OSError: With the kernel's errno.
     """
-    number = _number(_BPF_NUMBERS)
-    return _syscall(number, command, address_of(attributes), len(attributes), 0, 0)
+    return bpf_at(command, address_of(attributes), len(attributes))
+
+
+def bpf_at(command: Command, address: int, size: int) -> int:
+    """As `bpf`, with attributes of `size` bytes at an address that is known already."""
+    return _syscall(_bpf_number(), command, address, size, 0, 0)
 
 
 def bpf_uninterrupted(command: Command, attributes: bytearray) -> int:

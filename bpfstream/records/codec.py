@@ -63,6 +63,11 @@ class Codec:
         Raises:
             SchemaError: The value does not fit; the error's `field` says where.
         """
+        if self._integers is not None and type(value) is int:
+            try:
+                return self._integers.pack(value)
+            except struct.error:
+                pass  # out of range: the error below says of what
         return encode(self.shape, value, self._byteorder)
 
     def decode(self, data: bytes | memoryview, /) -> Any:
@@ -101,6 +106,7 @@ class _Integers:
 
     def __init__(self, form: _Format, native: bool) -> None:
         self._format = form
+        self.pack = struct.Struct(f"={form}").pack
         self._size = struct.calcsize(f"={form}")
         self._signed = form.islower()
         self._native = native
