@@ -1,7 +1,7 @@
 # Types of the compiled twin of the hot loops in `rings`, `records`, `btf` and `maps`.
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from typing_extensions import Buffer
 
@@ -57,17 +57,17 @@ def scan_perf_buffer(
 
 # How records become msgspec Structs. A layout is None for records that are left to Python, or
 # (node, least, tails): the node of the whole, the bytes that a record has at least, and for each
-# field of a struct whether the record may end in it (1: the field is cut short, 2: it takes all that
-# is left). `tag` is the node of the number that tells which of several layouts a record has, and
-# `tags` has its values for them; without a tag there is one layout.
+# field of a struct whether the record may end in it (1: the field is cut short, 2: it takes all
+# that is left). `tag` is the node of the number that tells which of several layouts a record has,
+# and `tags` has its values for them; without a tag there is one layout.
 #
-# A node is (kind, offset, size, detail); the detail of a
-#     "number"   is (signed, shift, width, members): its bits, and for an enum a dict of its members,
+# A node is (kind, offset, size, detail). The detail of a
+#     "number"   is (signed, shift, width, members): its bits, and the members of an enum,
 #     "boolean"  is (shift, width),
 #     "float", "text", "bytes"  is None,
 #     "array"    is (length, node of an element),
 #     "struct"   is (class, names of all fields, how many of them the class takes by place, whether
-#                an instance can be made by setting its fields and nothing else, nodes of the fields).
+#                to make an instance is to set its fields and nothing else, nodes of the fields).
 class Plan:
     def __new__(
         cls,
@@ -76,7 +76,7 @@ class Plan:
         tag: tuple[str, int, int, Any] | None,
         tags: tuple[int, ...],
         /,
-    ) -> Plan: ...
+    ) -> Self: ...
 
     # Appends the values of records to a list, from record `index` of the run `number` on, until one
     # that is left to Python; gives its run and index, or None when all are done. ValueError when a

@@ -21,18 +21,11 @@ from __future__ import annotations
 
 import msgspec
 
-from bpfstream.abi.ringbuf import (
-    POSITION_MASK,
-    RECORD_ALIGNMENT,
-    RECORD_HEADER_SIZE,
-    RECORD_LENGTH_MASK,
-    RecordFlags,
-)
-from bpfstream.errors import RingCorruptedError
-from bpfstream.rings.ordering import Barrier, barrier_for, lock_barrier
-from bpfstream.rings.runs import Run, Taken, payload_offset
-
-_BUSY = int(RecordFlags.BUSY)
+from bpfstream._native import COMPILED
+from bpfstream.abi.ringbuf import POSITION_MASK, RECORD_HEADER_SIZE
+from bpfstream.rings.ordering import Barrier, ordering_for
+from bpfstream.rings.ringbuf_scan import BUSY, scan, scan_compiled
+from bpfstream.rings.runs import Taken, payload_offset
 
 _HELD_BACK_SHARE = 8
 """A record is held back only if it takes no more than this part of the ring, one in so many."""
@@ -61,7 +54,8 @@ class RingBufferReader:
         consumer: The consumer page, writable: its first 8 bytes are the consumer position.
         producer: The producer page: its first 8 bytes are the producer position.
         data: The data area, mapped twice: 2 x `capacity` bytes.
-        barrier: What orders memory accesses; by default what this machine needs.
+        barrier: What orders memory accesses in Python; by default what this machine needs.
+        native: Use the compiled module.
 
     Raises:
         ValueError: The data area is not twice a power of two (of at least 8 bytes).
@@ -74,6 +68,7 @@ class RingBufferReader:
         data: memoryview,
         *,
         barrier: Barrier | None = None,
+        native: bool = COMPILED,
     ) -> None:
         capacity = data.nbytes // 2
         if capacity < 8 or capacity & (capacity - 1) or data.nbytes != 2 * capacity:
@@ -83,8 +78,8 @@ class RingBufferReader:
         self._data = data.cast("B")
         self._headers = self._data.cast("I")
         self._mask = capacity - 1
-        self._barrier = barrier if barrier is not None else barrier_for()
-        self._fence = lock_barrier()
+        self._ordering = ordering_for(native, barrier)
+        self._native = native
         self._position = self._consumer[0]  # of the next record to take
         self._scanned: _Scan | None = None
         self._discarded = 0
@@ -114,7 +109,7 @@ class RingBufferReader:
     def pending(self) -> bool:
         """Whether a drain would make progress: a committed or discarded record is next."""
         header = self._next_header()
-        return header is not None and not header & _BUSY
+        return header is not None and not header & BUSY
 
     @property
     def busy(self) -> bool:
@@ -124,7 +119,7 @@ class RingBufferReader:
         waits has to back off instead of waiting again at once.
         """
         header = self._next_header()
-        return header is not None and bool(header & _BUSY)
+        return header is not None and bool(header & BUSY)
 
     def take(self, limit: int) -> Taken:
         """Find up to `limit` records, discarded ones included; free those of the take before.
@@ -134,9 +129,10 @@ class RingBufferReader:
         """
         if self._scanned is not None:
             self.release()
-        scan = self._scanned = self._scan(self._position, self._producer[0], limit)
-        self._barrier()  # headers before payloads
-        return scan.taken
+        producer = self._ordering.load(self._producer)  # before headers
+        scanned = self._scanned = self._scan(self._position, producer, limit)
+        self._ordering.barrier()  # headers before payloads
+        return scanned.taken
 
     def keep(self, count: int) -> None:
         """Of the records taken, keep the first `count`: the others are unread again."""
@@ -169,8 +165,7 @@ class RingBufferReader:
         elif hold_back:
             return
         if self._consumer[0] != end:
-            self._barrier()  # payloads before the consumer position
-            self._consumer[0] = end
+            self._ordering.store(self._consumer, end)  # after the payloads were read
 
     def publish(self) -> bool:
         """Free what was held back, then look whether there is something to take.
@@ -179,7 +174,7 @@ class RingBufferReader:
         position was stored, or its commit sees the position and wakes who waits.
         """
         self.release()
-        self._fence()
+        self._ordering.fence()
         return self.pending
 
     def position_of(self, index: int, scan: _Scan | None = None) -> int:
@@ -207,62 +202,16 @@ class RingBufferReader:
 
     def _scan(self, start: int, producer: int, limit: int) -> _Scan:
         """Look at the headers from `start`, up to `producer` and `limit`."""
-        available = (producer - start) & POSITION_MASK
-        if available > self._mask + 1 or (start | available) % RECORD_ALIGNMENT:
-            raise RingCorruptedError(
-                f"the producer is {available} bytes ahead in a ring of {self.capacity}",
-                position=start,
-            )
-        self._barrier()  # producer position before headers
-        headers, mask = self._headers, self._mask
-        runs: list[Run] = []
-        run_offset = run_length = run_stride = run_count = 0
-        run_next = -1  # where the payload of the next record would be if it belonged to the run
-        count = discarded = 0
-        more = False
-        position = last = start
-        end = start + available
-        for _ in range(limit):
-            if position == end:
-                break
-            offset = position & mask
-            header = headers[offset >> 2]
-            if header & _BUSY:
-                break
-            length = header & RECORD_LENGTH_MASK
-            stride = (length + RECORD_HEADER_SIZE + RECORD_ALIGNMENT - 1) & -RECORD_ALIGNMENT
-            if position + stride > end:
-                if position == start:
-                    raise RingCorruptedError(
-                        f"a record of {length} bytes where {available} are available",
-                        position=start,
-                    )
-                more = True
-                break
-            last = position
-            position += stride
-            if header != length:
-                discarded += 1
-                continue
-            offset += RECORD_HEADER_SIZE
-            if length != run_length or offset != run_next:
-                if run_count:
-                    runs.append((run_offset, run_length, run_stride, run_count))
-                run_offset, run_length, run_stride, run_count = offset, length, stride, 0
-            run_count += 1
-            run_next = offset + stride
-            count += 1
+        if self._native:
+            found = scan_compiled(self._data, start, producer, limit)
         else:
-            more = position != end
-        if run_count:
-            runs.append((run_offset, run_length, run_stride, run_count))
-        taken = Taken([(self._data, runs)], count, more)
-        return _Scan(start, position & POSITION_MASK, last & POSITION_MASK, taken, discarded)
+            found = scan(self._headers, start, producer, limit)
+        runs, count, end, last, discarded, more = found
+        return _Scan(start, end, last, Taken([(self._data, runs)], count, more), discarded)
 
     def _next_header(self) -> int | None:
         """The first word of the next header to take; None when there is none."""
         position = self._position if self._scanned is None else self._scanned.end
-        if position == self._producer[0]:
+        if position == self._ordering.load(self._producer):  # before the header
             return None
-        self._barrier()  # producer position before header
         return self._headers[(position & self._mask) >> 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from bpfstream._native import COMPILED
 from bpfstream.rings import PerfBufferReader, RingBufferReader
 
 PAGE = 4096
@@ -49,9 +50,9 @@ class SimulatedRingBuffer:
     def producer_position(self, position: int) -> None:
         self.producer[:8].cast("Q")[0] = position % _WRAP
 
-    def reader(self) -> RingBufferReader:
+    def reader(self, *, native: bool = COMPILED) -> RingBufferReader:
         """A reader of this ring."""
-        return RingBufferReader(self.consumer, self.producer, self.data)
+        return RingBufferReader(self.consumer, self.producer, self.data, native=native)
 
     def reserve(self, length: int) -> int | None:
         """Space for a record, busy until it is committed; None when the ring is full."""
@@ -118,9 +119,9 @@ class SimulatedPerfBuffer:
     def tail(self, position: int) -> None:
         self.page[1032:1040].cast("Q")[0] = position % _WRAP
 
-    def reader(self) -> PerfBufferReader:
+    def reader(self, *, native: bool = COMPILED) -> PerfBufferReader:
         """A reader of this buffer."""
-        return PerfBufferReader(self.page, self.data)
+        return PerfBufferReader(self.page, self.data, native=native)
 
     def send(self, payload: bytes) -> bool:
         """What ``bpf_perf_event_output`` does; False, and remembered as lost, when it is full."""

@@ -20,16 +20,16 @@ def drain(reader, limit=100, decode=copy_record):
     return rings.drain(reader, rings.EachRecord(decode), limit)
 
 
-def test_samples_come_in_order_with_the_kernels_padding():
+def test_samples_come_in_order_with_the_kernels_padding(native):
     buffer = SimulatedPerfBuffer()
     for payload in (b"1234", b"twelve bytes", b"odd"):
         buffer.send(payload)
-    assert drain(buffer.reader()).batch == [b"1234", b"twelve bytes", b"odd\xee"]
+    assert drain(buffer.reader(native=native)).batch == [b"1234", b"twelve bytes", b"odd\xee"]
 
 
-def test_space_is_freed_by_release_and_not_by_draining():
+def test_space_is_freed_by_release_and_not_by_draining(native):
     buffer = SimulatedPerfBuffer()
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     buffer.send(b"1234")
     assert reader.pending
     drain(reader)
@@ -39,29 +39,29 @@ def test_space_is_freed_by_release_and_not_by_draining():
     assert (buffer.tail, reader.backlog) == (16, 0)
 
 
-def test_samples_that_were_not_released_are_read_again():
+def test_samples_that_were_not_released_are_read_again(native):
     buffer = SimulatedPerfBuffer()
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     for payload in (b"aaaa", b"bbbb", b"cccc"):
         buffer.send(payload)
     drain(reader)
     reader.keep(1)
     reader.release()
     reader.close()
-    assert drain(buffer.reader()).batch == [b"bbbb", b"cccc"]
+    assert drain(buffer.reader(native=native)).batch == [b"bbbb", b"cccc"]
 
 
 @pytest.mark.parametrize("before_end", [8, 16, 24, 32])
-def test_a_sample_that_runs_over_the_end_is_joined(before_end):
+def test_a_sample_that_runs_over_the_end_is_joined(native, before_end):
     buffer = SimulatedPerfBuffer(PAGE, position=PAGE - before_end)
     payload = bytes(range(60))
     buffer.send(payload)
-    assert drain(buffer.reader()).batch == [payload]
+    assert drain(buffer.reader(native=native)).batch == [payload]
 
 
-def test_positions_wrap_at_64_bits():
+def test_positions_wrap_at_64_bits(native):
     buffer = SimulatedPerfBuffer(position=NEAR_WRAP)
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     sent = [bytes([number]) * 20 for number in range(6)]
     for payload in sent:
         buffer.send(payload)
@@ -71,9 +71,9 @@ def test_positions_wrap_at_64_bits():
     assert buffer.tail == buffer.head < PAGE
 
 
-def test_what_the_kernel_dropped_is_counted_when_it_says_so():
+def test_what_the_kernel_dropped_is_counted_when_it_says_so(native):
     buffer = SimulatedPerfBuffer(64)
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     assert [buffer.send(b"x" * 20) for _ in range(4)] == [True, True, False, False]
     assert len(drain(reader).batch) == 2
     reader.release()
@@ -83,9 +83,9 @@ def test_what_the_kernel_dropped_is_counted_when_it_says_so():
     assert reader.lost == 2
 
 
-def test_losses_are_counted_once_though_their_record_is_read_again():
+def test_losses_are_counted_once_though_their_record_is_read_again(native):
     buffer = SimulatedPerfBuffer()
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     buffer.send(b"aaaa")
     buffer.write(LOST, struct.pack("=QQ", 1, 5))
     buffer.send(b"bbbb")
@@ -98,17 +98,17 @@ def test_losses_are_counted_once_though_their_record_is_read_again():
     assert reader.lost == 5
 
 
-def test_records_of_other_types_are_skipped():
+def test_records_of_other_types_are_skipped(native):
     buffer = SimulatedPerfBuffer()
     buffer.write(THROTTLE, bytes(24))
     buffer.write(12345, b"")
     buffer.send(b"1234")
-    assert drain(buffer.reader()).batch == [b"1234"]
+    assert drain(buffer.reader(native=native)).batch == [b"1234"]
 
 
-def test_a_limit_bounds_records_of_all_types():
+def test_a_limit_bounds_records_of_all_types(native):
     buffer = SimulatedPerfBuffer()
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     for _ in range(3):
         buffer.write(THROTTLE, bytes(24))
     buffer.send(b"1234")
@@ -117,20 +117,20 @@ def test_a_limit_bounds_records_of_all_types():
     assert drain(reader, 3).batch == [b"1234"]
 
 
-def test_a_sample_too_large_for_its_header_is_lost_and_the_next_is_read():
+def test_a_sample_too_large_for_its_header_is_lost_and_the_next_is_read(native):
     buffer = SimulatedPerfBuffer(1 << 18)
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     buffer.send(b"x" * (65536 + 20))
     buffer.send(b"next")
     assert drain(reader).batch == [b"next"]
     assert reader.lost == 1
 
 
-def test_the_largest_sample_that_its_header_can_tell_is_read():
+def test_the_largest_sample_that_its_header_can_tell_is_read(native):
     buffer = SimulatedPerfBuffer(1 << 18)
     payload = bytes(65528 - 12)
     buffer.send(payload)
-    assert drain(buffer.reader()).batch == [payload]
+    assert drain(buffer.reader(native=native)).batch == [payload]
 
 
 def refuse_b(buffer, offset, length):
@@ -140,9 +140,9 @@ def refuse_b(buffer, offset, length):
     return record
 
 
-def test_a_sample_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error():
+def test_a_sample_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error(native):
     buffer = SimulatedPerfBuffer()
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     for payload in (b"aaaa", b"bbbb", b"cccc"):
         buffer.send(payload)
     first = drain(reader, decode=refuse_b)
@@ -164,9 +164,11 @@ def test_a_sample_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error
         (LOST, bytes(8), 16),
     ],
 )
-def test_a_record_that_no_kernel_writes_is_corruption_and_the_reader_stays_there(kind, body, size):
+def test_a_record_that_no_kernel_writes_is_corruption_and_the_reader_stays_there(
+    native, kind, body, size
+):
     buffer = SimulatedPerfBuffer()
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     buffer.send(b"good")
     buffer.write(kind, body, size=size)
     buffer.head = 16 + 24
@@ -178,11 +180,11 @@ def test_a_record_that_no_kernel_writes_is_corruption_and_the_reader_stays_there
         assert raised.value.position == 16
 
 
-def test_a_head_further_ahead_than_the_buffer_is_corruption():
+def test_a_head_further_ahead_than_the_buffer_is_corruption(native):
     buffer = SimulatedPerfBuffer(64)
     buffer.head = 72
     with pytest.raises(RingCorruptedError):
-        drain(buffer.reader())
+        drain(buffer.reader(native=native))
 
 
 def test_a_data_area_of_another_size_is_refused():
@@ -204,9 +206,9 @@ def test_a_closed_reader_lets_go_of_the_memory():
     st.lists(st.binary(max_size=300), max_size=40),
     st.integers(1, 7),
 )
-def test_whatever_is_sent_arrives_or_is_counted(position, payloads, limit):
+def test_whatever_is_sent_arrives_or_is_counted(native, position, payloads, limit):
     buffer = SimulatedPerfBuffer(1024, position=position)
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     received, sent = [], []
     for index, payload in enumerate([*payloads, b""]):
         if index % 5 == 4 or index == len(payloads):
@@ -221,11 +223,11 @@ def test_whatever_is_sent_arrives_or_is_counted(position, payloads, limit):
 
 
 @given(st.binary(min_size=64, max_size=64), st.integers(0, 63), st.integers(0, 1 << 64))
-def test_any_contents_are_read_or_are_corruption(contents, start, head):
+def test_any_contents_are_read_or_are_corruption(native, contents, start, head):
     buffer = SimulatedPerfBuffer(64, position=start)
     buffer.data[:] = contents
     buffer.head = head
-    reader = buffer.reader()
+    reader = buffer.reader(native=native)
     taken = 0
     with suppress(RingCorruptedError):
         while (drained := drain(reader, 3)).batch or drained.more:

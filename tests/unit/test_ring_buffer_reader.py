@@ -29,24 +29,24 @@ def even_only(buffer, offset, length):
     return record
 
 
-def test_records_come_in_order_as_they_were_sent():
+def test_records_come_in_order_as_they_were_sent(native):
     ring = SimulatedRingBuffer()
     for payload in (b"first", b"", b"the third, longer than 8 bytes"):
         ring.send(payload)
-    drained = drain(ring.reader())
+    drained = drain(ring.reader(native=native))
     assert drained.batch == [b"first", b"", b"the third, longer than 8 bytes"]
     assert not drained.more
 
 
-def test_an_empty_ring_gives_nothing():
-    drained = drain(SimulatedRingBuffer().reader())
+def test_an_empty_ring_gives_nothing(native):
+    drained = drain(SimulatedRingBuffer().reader(native=native))
     assert drained.batch == []
     assert not drained.more
 
 
-def test_space_is_freed_by_release_and_not_by_draining():
+def test_space_is_freed_by_release_and_not_by_draining(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     ring.send(b"x" * 8)
     ring.send(b"y" * 8)
     drain(reader)
@@ -57,21 +57,21 @@ def test_space_is_freed_by_release_and_not_by_draining():
     assert reader.backlog == 0
 
 
-def test_records_that_were_not_released_are_read_again():
+def test_records_that_were_not_released_are_read_again(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     for number in range(5):
         ring.send(bytes([number]))
     drain(reader)
     reader.keep(2)
     reader.release()
     reader.close()
-    assert drain(ring.reader()).batch == [b"\2", b"\3", b"\4"]
+    assert drain(ring.reader(native=native)).batch == [b"\2", b"\3", b"\4"]
 
 
-def test_the_next_drain_releases_what_the_last_one_gave():
+def test_the_next_drain_releases_what_the_last_one_gave(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     ring.send(b"a")
     ring.send(b"b")
     assert drain(reader, 1).batch == [b"a"]
@@ -79,9 +79,9 @@ def test_the_next_drain_releases_what_the_last_one_gave():
     assert ring.consumer_position == 16
 
 
-def test_a_drain_takes_no_more_than_its_limit_and_says_that_there_is_more():
+def test_a_drain_takes_no_more_than_its_limit_and_says_that_there_is_more(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     for number in range(5):
         ring.send(bytes([number]))
     first = drain(reader, 3)
@@ -90,15 +90,15 @@ def test_a_drain_takes_no_more_than_its_limit_and_says_that_there_is_more():
     assert (second.batch, second.more) == ([b"\3", b"\4"], False)
 
 
-def test_a_limit_that_is_met_exactly_leaves_no_more():
+def test_a_limit_that_is_met_exactly_leaves_no_more(native):
     ring = SimulatedRingBuffer()
     ring.send(b"only")
-    assert not drain(ring.reader(), 1).more
+    assert not drain(ring.reader(native=native), 1).more
 
 
-def test_discarded_records_are_counted_and_not_given():
+def test_discarded_records_are_counted_and_not_given(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     ring.send(b"kept")
     ring.send(b"dropped", discard=True)
     assert drain(reader).batch == [b"kept"]
@@ -107,9 +107,9 @@ def test_discarded_records_are_counted_and_not_given():
     assert ring.consumer_position == ring.producer_position
 
 
-def test_a_ring_of_discarded_records_alone_is_freed_within_the_limit():
+def test_a_ring_of_discarded_records_alone_is_freed_within_the_limit(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     for _ in range(10):
         ring.send(b"", discard=True)
     drained = drain(reader, 4)
@@ -117,9 +117,9 @@ def test_a_ring_of_discarded_records_alone_is_freed_within_the_limit():
     assert ring.consumer_position == 4 * 8
 
 
-def test_reading_stops_at_a_record_that_is_still_busy():
+def test_reading_stops_at_a_record_that_is_still_busy(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     ring.send(b"done")
     place = ring.reserve(4)
     ring.send(b"done too")
@@ -134,9 +134,9 @@ def test_reading_stops_at_a_record_that_is_still_busy():
     assert drain(reader).batch == [b"late", b"done too"]
 
 
-def test_pending_and_busy_look_behind_what_was_drained():
+def test_pending_and_busy_look_behind_what_was_drained(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     assert not reader.pending
     ring.send(b"a")
     assert reader.pending
@@ -146,15 +146,15 @@ def test_pending_and_busy_look_behind_what_was_drained():
     assert reader.busy
 
 
-def test_a_record_may_run_over_the_end_of_the_data():
+def test_a_record_may_run_over_the_end_of_the_data(native):
     ring = SimulatedRingBuffer(4096, position=4096 - 16)
     ring.send(bytes(range(200)))
-    assert drain(ring.reader()).batch == [bytes(range(200))]
+    assert drain(ring.reader(native=native)).batch == [bytes(range(200))]
 
 
-def test_positions_wrap_at_64_bits():
+def test_positions_wrap_at_64_bits(native):
     ring = SimulatedRingBuffer(position=NEAR_WRAP)
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     sent = [bytes([number]) * 24 for number in range(6)]
     for payload in sent:
         ring.send(payload)
@@ -168,18 +168,18 @@ def test_positions_wrap_at_64_bits():
     assert ring.consumer_position == ring.producer_position
 
 
-def test_a_full_ring_is_read_whole():
+def test_a_full_ring_is_read_whole(native):
     ring = SimulatedRingBuffer(4096, position=NEAR_WRAP)
     while ring.send(b"12345678"):
         pass
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     assert reader.backlog == reader.capacity == 4096
     assert len(drain(reader, 10_000).batch) == 256
 
 
-def test_a_record_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error():
+def test_a_record_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     for number in (2, 4, 5, 6):
         ring.send(bytes([number]))
     first = drain(reader, decode=even_only)
@@ -191,9 +191,9 @@ def test_a_record_that_cant_be_decoded_ends_the_drain_and_is_the_next_ones_error
     assert drain(reader, decode=even_only).batch == [b"\6"]
 
 
-def test_discards_before_a_bad_record_are_counted_once():
+def test_discards_before_a_bad_record_are_counted_once(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     ring.send(b"", discard=True)
     ring.send(b"\1")
     with pytest.raises(DecodeError):
@@ -202,18 +202,18 @@ def test_discards_before_a_bad_record_are_counted_once():
     assert reader.discarded == 1
 
 
-def test_a_decoder_with_a_bug_leaves_the_records_unread():
+def test_a_decoder_with_a_bug_leaves_the_records_unread(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     ring.send(b"a")
     with pytest.raises(ZeroDivisionError):
         drain(reader, decode=lambda buffer, offset, length: 1 // 0)
     assert drain(reader).batch == [b"a"]
 
 
-def test_a_length_beyond_what_is_available_is_corruption_and_the_reader_stays_there():
+def test_a_length_beyond_what_is_available_is_corruption_and_the_reader_stays_there(native):
     ring = SimulatedRingBuffer()
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     ring.send(b"good")
     place = ring.reserve(8)
     ring.write(place, struct.pack("=I", 4096))
@@ -226,11 +226,11 @@ def test_a_length_beyond_what_is_available_is_corruption_and_the_reader_stays_th
 
 
 @pytest.mark.parametrize("ahead", [4096 + 8, 12, -8])
-def test_positions_that_no_kernel_writes_are_corruption(ahead):
+def test_positions_that_no_kernel_writes_are_corruption(native, ahead):
     ring = SimulatedRingBuffer(4096, position=4096)
     ring.producer_position = 4096 + ahead
     with pytest.raises(RingCorruptedError):
-        drain(ring.reader())
+        drain(ring.reader(native=native))
 
 
 @pytest.mark.parametrize("size", [0, 24, 4095, 3 * 4096])
@@ -258,7 +258,11 @@ def test_machines_that_reorder_loads_get_barriers_between_the_steps():
         steps.append("payload")
 
     reader = RingBufferReader(
-        ring.consumer, ring.producer, ring.data, barrier=lambda: steps.append("barrier")
+        ring.consumer,
+        ring.producer,
+        ring.data,
+        barrier=lambda: steps.append("barrier"),
+        native=False,
     )
     ring.send(b"a")
     ring.send(b"b")
@@ -282,9 +286,9 @@ def test_the_barrier_is_free_only_where_loads_stay_in_order():
     st.lists(st.tuples(st.binary(max_size=300), st.booleans()), max_size=40),
     st.integers(1, 7),
 )
-def test_whatever_is_sent_arrives_once_and_in_order(position, records, limit):
+def test_whatever_is_sent_arrives_once_and_in_order(native, position, records, limit):
     ring = SimulatedRingBuffer(position=position)
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     received, sent = [], []
     for payload, discard in records:
         while not ring.send(payload, discard=discard):
@@ -299,11 +303,11 @@ def test_whatever_is_sent_arrives_once_and_in_order(position, records, limit):
 
 
 @given(st.binary(min_size=64, max_size=64), st.integers(0, 63), st.integers(0, 1 << 64))
-def test_any_contents_are_read_or_are_corruption(contents, start, producer):
+def test_any_contents_are_read_or_are_corruption(native, contents, start, producer):
     ring = SimulatedRingBuffer(64, position=start)
     ring.write(0, contents)
     ring.producer_position = producer
-    reader = ring.reader()
+    reader = ring.reader(native=native)
     taken = 0
     with suppress(RingCorruptedError):
         while (drained := drain(reader, 3)).batch or drained.more:
