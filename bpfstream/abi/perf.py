@@ -80,6 +80,13 @@ class SampleType(IntFlag):
     RAW = 1 << 10
 
 
+class ReadFormat(IntFlag):
+    """``enum perf_event_read_format``: what read(2) gives besides the count."""
+
+    TOTAL_TIME_ENABLED = 1 << 0
+    TOTAL_TIME_RUNNING = 1 << 1
+
+
 class AttributeFlags(IntFlag):
     """The one-bit fields of ``struct perf_event_attr``, by their order in the bit field."""
 
@@ -118,5 +125,6 @@ class EventIoctl(IntEnum):
     ENABLE = 0
     DISABLE = 1
     RESET = 3
+    SET_OUTPUT = 5
     SET_BPF = 8
     PAUSE_OUTPUT = 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from functools import cache
 from pathlib import Path
 
@@ -59,3 +60,50 @@ def possible_cpus() -> tuple[int, ...]:
 def online_cpus() -> tuple[int, ...]:
     """The CPUs that run now, ascending. They come and go."""
     return _read("online")
+
+
+_EVENT_NUMBER = Path("/sys/kernel/uevent_seqnum")
+"""How many events the kernel has told user space of; one is a CPU that comes or goes."""
+
+_SUSPENDED = 0.05
+"""Seconds by which the clocks must have come apart to show that the machine was suspended."""
+
+
+class CpuWatch:
+    """Tells when CPUs may have come or gone, which costs two reads of small files a look.
+
+    A CPU that went and came back between two looks is missed by the list of those online. So what
+    else changes then is looked at: the number of events of the kernel, and for suspend, which
+    takes all CPUs but one offline and tells nobody, the time that only CLOCK_BOOTTIME counts.
+    """
+
+    def __init__(self) -> None:
+        self._online = online_cpus()
+        self._events = _read_text(_EVENT_NUMBER)
+        self._suspended = _seconds_suspended()
+
+    def changed(self) -> bool:
+        """Whether something happened since the last look that may have been a CPU's.
+
+        Raises:
+            KernelError: The CPUs can't be read.
+        """
+        before = self._online, self._events, self._suspended
+        self._online = online_cpus()
+        self._events = _read_text(_EVENT_NUMBER)
+        self._suspended = _seconds_suspended()
+        return (self._online, self._events) != before[:2] or (
+            self._suspended - before[2] > _SUSPENDED
+        )
+
+
+def _read_text(path: Path) -> str:
+    """A small file's text; empty when it can't be read, which then says nothing."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _seconds_suspended() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

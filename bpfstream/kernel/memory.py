@@ -106,6 +106,36 @@ class RingBufferMapping(_Mapping):
         self.data = self._view(rest, PAGE_SIZE, PAGE_SIZE + 2 * size)
 
 
+class UserRingBufferMapping(_Mapping):
+    """The memory of a user ring buffer (kernel/bpf/ringbuf.c, ringbuf_map_mmap_user; Linux 6.1).
+
+    Attributes:
+        consumer: The page whose first 8 bytes are the consumer position; read-only.
+        producer: The page whose first 8 bytes are the producer position; writable.
+        data: The data area twice, one after another, so that no record is in two parts; writable,
+            2 x `size` bytes.
+    """
+
+    def __init__(self, fd: int, size: int) -> None:
+        """Map the user ring buffer `fd` of `size` bytes (its map's max_entries).
+
+        Raises:
+            OSError: With the kernel's errno: EPERM for a wrong size, EBADF, ENODEV.
+        """
+        super().__init__()
+        consumer = _map(fd, PAGE_SIZE, mmap.PROT_READ)
+        self._pieces.append(consumer)
+        try:
+            rest = _map(fd, PAGE_SIZE + 2 * size, mmap.PROT_READ | mmap.PROT_WRITE, PAGE_SIZE)
+        except BaseException:
+            self.close()
+            raise
+        self._pieces.append(rest)
+        self.consumer = self._view(consumer, 0, PAGE_SIZE)
+        self.producer = self._view(rest, 0, PAGE_SIZE)
+        self.data = self._view(rest, PAGE_SIZE, PAGE_SIZE + 2 * size)
+
+
 class PerfBufferMapping(_Mapping):
     """The memory of a perf event's ring (kernel/events/core.c, perf_mmap).
 
@@ -114,15 +144,22 @@ class PerfBufferMapping(_Mapping):
         data: `pages` pages of records, which may wrap at the end.
     """
 
-    def __init__(self, fd: int, pages: int) -> None:
+    def __init__(self, fd: int, pages: int, *, overwrite: bool = False) -> None:
         """Map the event `fd` with `pages` data pages, a power of two.
+
+        Args:
+            fd: The event.
+            pages: How many pages of data.
+            overwrite: Map read-only: then nobody stores a data tail, and the kernel writes over
+                what is oldest instead of dropping what is new.
 
         Raises:
             OSError: With the kernel's errno: EPERM when that is more locked memory than
                 kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK allow, EINVAL for a wrong size.
         """
         super().__init__()
-        whole = _map(fd, (1 + pages) * PAGE_SIZE, mmap.PROT_READ | mmap.PROT_WRITE)
+        protection = mmap.PROT_READ if overwrite else mmap.PROT_READ | mmap.PROT_WRITE
+        whole = _map(fd, (1 + pages) * PAGE_SIZE, protection)
         self._pieces.append(whole)
         self.header = self._view(whole, 0, PAGE_SIZE)
         self.data = self._view(whole, PAGE_SIZE, (1 + pages) * PAGE_SIZE)

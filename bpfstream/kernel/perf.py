@@ -6,7 +6,9 @@ Functions raise plain OSErrors with the kernel's errno, as those of `bpfstream.k
 from __future__ import annotations
 
 import fcntl
+import os
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -18,11 +20,17 @@ from bpfstream.abi.perf import (
     AttributeFlags,
     EventIoctl,
     OpenFlags,
+    PerfType,
+    ReadFormat,
     SampleType,
+    SoftwareEvent,
 )
 from bpfstream.kernel import syscalls
 
 PMU_DIRECTORY = Path("/sys/bus/event_source/devices")
+
+_COUNT_AND_TIME = struct.Struct("=QQ")
+"""What read(2) gives with `ReadFormat.TOTAL_TIME_ENABLED`."""
 
 
 class PerfEventAttributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +149,57 @@ def set_bpf(fd: int, program_fd: int) -> None:
 def pause_output(fd: int, paused: bool) -> None:
     """Stop or go on writing to the event's ring (Linux 4.7)."""
     fcntl.ioctl(fd, _ioctl_request(EventIoctl.PAUSE_OUTPUT, 4), int(paused))
+
+
+def open_bpf_output(
+    cpu: int, *, wakeup_events: int = 0, wakeup_watermark: int = 0, backward: bool = False
+) -> int:
+    """Open what a program writes to with bpf_perf_event_output on one CPU (Linux 4.4).
+
+    Args:
+        cpu: The CPU.
+        wakeup_events: Samples until the event polls readable; not with `wakeup_watermark`.
+        wakeup_watermark: Bytes until the event polls readable. The kernel takes half the ring for
+            0, and for more than the ring (kernel/events/ring_buffer.c, ring_buffer_init).
+        backward: Write the ring from its end to its start, over what is oldest (Linux 4.7).
+
+    Returns:
+        The event's file descriptor, close-on-exec.
+
+    Raises:
+        OSError: ENODEV for an offline CPU, EACCES by kernel.perf_event_paranoid.
+    """
+    attributes = PerfEventAttributes(
+        type=PerfType.SOFTWARE,
+        config=SoftwareEvent.BPF_OUTPUT,
+        sample_type=SampleType.RAW,
+        sample_period=1,
+        read_format=ReadFormat.TOTAL_TIME_ENABLED,
+        flags=AttributeFlags.WRITE_BACKWARD if backward else AttributeFlags(0),
+        wakeup_events=wakeup_events,
+        wakeup_watermark=wakeup_watermark,
+    )
+    return perf_event_open(attributes, pid=-1, cpu=cpu)
+
+
+def set_output(fd: int, target_fd: int) -> None:
+    """Let an event write to the ring of another one on the same CPU, which has to be mapped.
+
+    Raises:
+        OSError: EINVAL when the two don't fit, or the event has a ring of its own.
+    """
+    fcntl.ioctl(fd, _ioctl_request(EventIoctl.SET_OUTPUT), target_fd)
+
+
+def is_running(fd: int) -> bool:
+    """Whether time passes for an event of `open_bpf_output`.
+
+    It does not for one whose CPU has gone offline since, and never again: the kernel takes the
+    event off the CPU (kernel/events/core.c, perf_event_exit_cpu), and when the CPU comes back,
+    from suspend too, a new one has to be opened. Reading a running event interrupts its CPU.
+    """
+    first, second = (os.read(fd, _COUNT_AND_TIME.size) for _ in range(2))
+    return first != second
 
 
 def pmu_type(name: str) -> int | None:

@@ -3,85 +3,98 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-import struct
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TypeVar
 
-from bpfstream.abi.perf import PerfType, SampleType, SoftwareEvent
-from bpfstream.errors import DecodeError
-from bpfstream.kernel import bpf, perf
-from bpfstream.kernel.cpus import online_cpus
+from bpfstream.errors import StreamError
+from bpfstream.kernel.cpus import CpuWatch, online_cpus
 from bpfstream.kernel.eventpoll import EventPoll
-from bpfstream.kernel.memory import PerfBufferMapping
-from bpfstream.rings import BatchDecoder, Drained, PerfBufferReader, drain
-from bpfstream.streams.statistics import Losses
+from bpfstream.kernel.privileges import explain
+from bpfstream.rings import BatchDecoder, Drained, drain
+from bpfstream.streams.perf_ring import PerfRing, PerfWakeups
+from bpfstream.streams.statistics import CpuStatistics, Losses
 
 B = TypeVar("B")
 
 DEFAULT_PAGES = 64
 """Data pages a CPU: 256 KiB where a page has 4 KiB."""
 
-_ATTRIBUTES = perf.PerfEventAttributes(
-    type=PerfType.SOFTWARE,
-    config=SoftwareEvent.BPF_OUTPUT,
-    sample_type=SampleType.RAW,
-    sample_period=1,
-    wakeup_events=1,
-)
-_CPU_KEY = struct.Struct("=I")
-_EVENT_FD = struct.Struct("=i")
+_HUSH_AFTER = 4
+"""Releases in a row that are held back, with no `publish` between, until the rings are hushed.
+
+Hushing costs a system call, and so does rousing: it has to be worth it.
+"""
 
 
 class PerfBufferSource:
     """Reads what programs send through a ``BPF_MAP_TYPE_PERF_EVENT_ARRAY`` (Linux 4.4).
 
     The source opens a perf event on each CPU that is online and puts it in the array under the
-    CPU's number; numbers may be missing in between. Closing takes them out again.
+    CPU's number; numbers may be missing in between. `sweep` follows CPUs that come and go. Closing
+    takes the events out again.
 
     Events of one CPU keep their order. Between CPUs the source takes turns.
 
     Args:
-        map_fd: The array. It has to stay open as long as the source: the kernel drops the events
-            that were put in through a descriptor when that one closes.
+        map_fd: The array; the source takes a duplicate, so the map may be closed first. (The
+            kernel drops the events that were put in through a descriptor when its last duplicate
+            closes: kernel/bpf/arraymap.c, perf_event_fd_array_release.)
         pages: Data pages of each CPU's ring, a power of two.
+        wakeups: When the descriptor becomes readable. What was sent and does not reach the mark
+            waits for a drain.
+        quiet: Whether releases are to be held back: then no program pays for wakeups as long as
+            there is no `publish`. Not with `wakeups` that say something, which stay as they are.
 
     Raises:
-        ValueError: `pages` is not a power of two.
+        ValueError: `pages` or `wakeups` are out of range.
         OSError: A perf event can't be opened, mapped or put into the array.
     """
 
-    def __init__(self, map_fd: int, *, pages: int = DEFAULT_PAGES) -> None:
-        if pages < 1 or pages & (pages - 1):
-            raise ValueError(f"a perf ring has a power of two of pages, not {pages}")
-        self._rings: list[PerfBufferReader] = []
+    def __init__(
+        self,
+        map_fd: int,
+        *,
+        pages: int = DEFAULT_PAGES,
+        wakeups: PerfWakeups | None = None,
+        quiet: bool = True,
+    ) -> None:
+        self._wakeups = wakeups if wakeups is not None else PerfWakeups()
+        self._wakeups.check(pages)
+        self._pages = pages
+        self._quiet = quiet and self._wakeups == PerfWakeups()
+        self._paused = False
+        self._rings: list[PerfRing] = []  # of a CPU's rings the retired ones come first
         self._turn = 0
-        self._drained: list[tuple[PerfBufferReader, int]] = []
-        self._error: DecodeError | None = None
+        self._drained: list[tuple[PerfRing, int]] = []
+        self._error: StreamError | None = None
+        self._held_back = 0
+        self._read_out: dict[int, CpuStatistics] = {}  # of rings that are closed
         with ExitStack() as undo:
+            self._map_fd = fcntl.fcntl(map_fd, fcntl.F_DUPFD_CLOEXEC, 3)
+            undo.callback(os.close, self._map_fd)
             self._poll = EventPoll()
             undo.callback(self._poll.close)
+            undo.callback(self._close_rings)
+            self._watch = CpuWatch()
+            self._unsettled = False
             for cpu in online_cpus():
-                self._open(cpu, map_fd, pages, undo)
+                self._open(cpu)
             self._undo = undo.pop_all()
 
-    def _open(self, cpu: int, map_fd: int, pages: int, undo: ExitStack) -> None:
+    def _open(self, cpu: int) -> None:
         try:
-            fd = perf.perf_event_open(_ATTRIBUTES, pid=-1, cpu=cpu)
+            ring = PerfRing(
+                self._map_fd, cpu, self._pages, self._wakeups, quiet=self._quiet, poll=self._poll
+            )
         except OSError as error:
             if error.errno == errno.ENODEV:  # went offline since we looked
                 return
             raise
-        undo.callback(os.close, fd)
-        memory = PerfBufferMapping(fd, pages)
-        undo.callback(memory.close)
-        self._poll.register(fd)
-        key = _CPU_KEY.pack(cpu)
-        bpf.map_update(map_fd, key, _EVENT_FD.pack(fd))
-        undo.callback(_remove, map_fd, key)
-        perf.enable(fd)
-        undo.callback(perf.disable, fd)
-        self._rings.append(PerfBufferReader(memory.header, memory.data))
+        self._rings.append(ring)
+        if self._paused:
+            ring.pause()
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -95,55 +108,128 @@ class PerfBufferSource:
         only if no ring had anything before it, or else one of the next drain.
         """
         for ring, _ in self._drained:
-            ring.release()
+            ring.reader.release()
         self._drained = []
         if self._error is not None:
             error, self._error = self._error, None
             raise error
         batches: list[B] = []
         count, more = 0, False
-        for ring in self._in_turn():
-            if count == limit:
-                more = True
-                break
-            try:
-                drained = drain(ring, decoder, limit - count)
-            except DecodeError as error:
-                if not count:
-                    raise
-                self._error, more = error, True
-                break
-            self._drained.append((ring, drained.count))
-            batches.append(drained.batch)
-            count += drained.count
-            more = more or drained.more
-        return Drained(decoder.join(batches), count, more)
+        try:
+            for ring in self._in_turn():
+                if not ring.reader.pending:
+                    continue
+                if count == limit:
+                    more = True
+                    break
+                try:
+                    drained = drain(ring.reader, decoder, limit - count)
+                except StreamError as error:
+                    if not count:
+                        raise
+                    self._error, more = error, True
+                    break
+                self._drained.append((ring, drained.count))
+                batches.append(drained.batch)
+                count += drained.count
+                more = more or drained.more
+            return Drained(decoder.join(batches), count, more)
+        except BaseException:
+            self.release(0)  # nothing was handed over
+            raise
 
     def release(self, count: int, *, hold_back: bool = False) -> None:
-        """Free the space of the first `count` records of the last drain."""
+        """Free the space of the first `count` records of the last drain.
+
+        Args:
+            count: How many; the others are unread again.
+            hold_back: Let programs send without waking the reader, once that was said some times
+                in a row.
+        """
+        hush = False
+        if hold_back:
+            self._held_back += 1
+            hush = self._held_back > _HUSH_AFTER and not self._paused
         for ring, drained in self._drained:
-            ring.keep(min(count, drained))
-            ring.release(hold_back=hold_back)
-            count -= min(count, drained)
+            taken = min(count, drained)
+            ring.reader.keep(taken)
+            ring.reader.release()
+            ring.received += taken
+            count -= taken
+            if hush and ring.can_hush:
+                ring.hush()
         self._drained = []
 
     def publish(self) -> bool:
-        """Whether there is something to take."""
-        return any(ring.publish() for ring in self._rings)
+        """Let programs wake the reader; whether there is something to take, or may be."""
+        self._held_back = 0
+        roused = [ring.rouse() for ring in self._rings if not self._paused]
+        found = [ring.reader.publish() for ring in self._rings]
+        return self._error is not None or any(roused) or any(found)
 
     def sweep(self) -> None:
-        """Nothing is looked after."""
+        """Follow CPUs that came or went.
+
+        A CPU that is gone keeps its ring until that was read; one that came has one from now on.
+
+        Raises:
+            KernelError: A new CPU's ring can't be opened. The next sweep tries again.
+        """
+        for ring in [ring for ring in self._rings if ring.retired and not ring.reader.pending]:
+            self._take_out(ring)
+        self._unsettled = self._watch.changed() or self._unsettled
+        if not self._unsettled:
+            return
+        online = online_cpus()
+        for ring in self._rings:
+            if not ring.retired and (ring.cpu not in online or not ring.is_running):
+                ring.retire()
+        present = {ring.cpu for ring in self._rings if not ring.retired}
+        for cpu in online:
+            if cpu not in present:
+                try:
+                    self._open(cpu)
+                except OSError as error:
+                    raise explain(f"read events from CPU {cpu}", error, pmu="software") from error
+        self._unsettled = False
+
+    def _take_out(self, ring: PerfRing) -> None:
+        if any(ring is drained for drained, _ in self._drained):
+            return  # the next sweep will
+        self._rings.remove(ring)
+        self._read_out[ring.cpu] = self._cpu_statistics(ring.cpu, [ring])
+        ring.close()
+
+    def pause(self) -> None:
+        """Take the events out of the array: programs get ENOENT; idempotent.
+
+        What the rings have can still be read. What is sent meanwhile counts nowhere.
+        """
+        self._paused = True
+        for ring in self._rings:
+            ring.pause()
+
+    def resume(self) -> None:
+        """Put the events back, each under the number of its CPU; idempotent."""
+        self._paused = False
+        for ring in self._rings:
+            ring.resume()
 
     @property
     def pending(self) -> bool:
         """Whether a ring has a record."""
-        return self._error is not None or any(ring.pending for ring in self._rings)
+        return self._error is not None or any(ring.reader.pending for ring in self._rings)
 
-    def _in_turn(self) -> list[PerfBufferReader]:
-        if not self._rings:
-            return []
-        self._turn = (self._turn + 1) % len(self._rings)
-        return self._rings[self._turn :] + self._rings[: self._turn]
+    def _in_turn(self) -> list[PerfRing]:
+        """All rings, another one first each time, but behind the retired ones.
+
+        What is left of a CPU that went and came back is older than what it sends now.
+        """
+        retired = [ring for ring in self._rings if ring.retired]
+        present = [ring for ring in self._rings if not ring.retired]
+        if present:
+            self._turn = (self._turn + 1) % len(present)
+        return retired + present[self._turn :] + present[: self._turn]
 
     @property
     def busy(self) -> bool:
@@ -153,12 +239,19 @@ class PerfBufferSource:
     @property
     def backlog(self) -> int:
         """Bytes not released yet."""
-        return sum(ring.backlog for ring in self._rings)
+        return sum(ring.reader.backlog for ring in self._rings)
 
     @property
     def capacity(self) -> int:
         """Bytes that fit."""
-        return sum(ring.capacity for ring in self._rings)
+        return sum(ring.reader.capacity for ring in self._rings)
+
+    @property
+    def fullness(self) -> float:
+        """The part of the fullest ring that is taken."""
+        return max(
+            (ring.reader.backlog / ring.reader.capacity for ring in self._rings), default=0.0
+        )
 
     @property
     def discarded(self) -> int:
@@ -168,17 +261,33 @@ class PerfBufferSource:
     @property
     def losses(self) -> Losses:
         """What found no room, by the LOST records of the kernel."""
-        return Losses(perf=sum(ring.lost for ring in self._rings))
+        read_out = sum(each.lost for each in self._read_out.values())
+        return Losses(perf=read_out + sum(ring.reader.lost for ring in self._rings))
+
+    @property
+    def cpus(self) -> tuple[CpuStatistics, ...]:
+        """What each CPU sent, by its number; those that are gone are there too."""
+        rings: dict[int, list[PerfRing]] = {cpu: [] for cpu in self._read_out}
+        for ring in self._rings:
+            rings.setdefault(ring.cpu, []).append(ring)
+        return tuple(self._cpu_statistics(cpu, rings[cpu]) for cpu in sorted(rings))
+
+    def _cpu_statistics(self, cpu: int, rings: list[PerfRing]) -> CpuStatistics:
+        before = self._read_out.get(cpu)
+        return CpuStatistics(
+            cpu=cpu,
+            received=sum(ring.received for ring in rings) + (before.received if before else 0),
+            lost=sum(ring.reader.lost for ring in rings) + (before.lost if before else 0),
+            backlog=sum(ring.reader.backlog for ring in rings),
+            capacity=sum(ring.reader.capacity for ring in rings),
+        )
 
     def close(self) -> None:
-        """Give the ring back; idempotent."""
-        rings, self._rings, self._drained = self._rings, [], []
-        for ring in rings:
-            ring.close()
+        """Give the rings back; idempotent."""
         self._undo.close()
 
-
-def _remove(map_fd: int, key: bytes) -> None:
-    # Already out when the array's descriptor closed first.
-    with suppress(OSError):
-        bpf.map_delete(map_fd, key)
+    def _close_rings(self) -> None:
+        self._drained = []
+        with ExitStack() as closing:
+            while self._rings:
+                closing.callback(self._rings.pop().close)
