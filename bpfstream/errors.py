@@ -6,7 +6,7 @@ Each error says what failed, where and why, and keeps the facts as attributes, s
 can act on them without parsing a message. Where something can be done about it, `hint` says what.
 
 What is used after it was closed raises `trio.ClosedResourceError`, as every trio resource does: see
-`closed`.
+`closed`. Only the streams of asyncio programs have an exception of their own for that.
 """
 
 from __future__ import annotations
@@ -243,6 +243,14 @@ class AttachError(KernelError):
 
 class StreamError(BpfstreamError):
     """Events can't be read."""
+
+
+class StreamClosedError(StreamError):
+    """An asyncio program uses an event stream that is closed; trio has its own exception."""
+
+
+class StreamBusyError(StreamError):
+    """Two tasks of an asyncio program want one event stream; trio has its own exception."""
 
 
 class RingCorruptedError(StreamError):

@@ -43,7 +43,7 @@ _COUNTER = struct.Struct("=Q")
 
 
 def open_stream(
-    stream: Callable[..., S],
+    kind: type[S],
     spec: ObjectSpec,
     maps: Mapping[str, Map[Any, Any]],
     name: str,
@@ -56,7 +56,7 @@ def open_stream(
     """Open the stream that `bpfstream.Object.events` describes.
 
     Args:
-        stream: The class of the stream, by the event loop.
+        kind: The class of the stream, by the event loop.
         spec: The object.
         maps: Its live maps.
         name: The ring.
@@ -78,7 +78,7 @@ def open_stream(
         try:
             source = _open_source(spec, maps, ring, name, pages)
             undo.callback(source.close)
-            opened = stream(
+            stream = kind(
                 source,
                 decoder,
                 max_latency=max_latency,
@@ -87,7 +87,7 @@ def open_stream(
         except OSError as error:
             raise explain(f"read events from map {name!r}", error) from error
         undo.pop_all()
-    return opened
+    return stream
 
 
 def _open_source(

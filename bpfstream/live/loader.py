@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bpfstream.abi.maps import MapType
 from bpfstream.abi.programs import ProgramType
@@ -21,12 +21,14 @@ from bpfstream.kernel.btf import read_btf
 from bpfstream.kernel.config import kernel_version
 from bpfstream.kernel.privileges import explain
 from bpfstream.linker import LinkedObject, LinkedProgram, ModuleBtf, link
-from bpfstream.live.object import Object
+from bpfstream.live.object import BaseObject, Object
 from bpfstream.live.object_btf import LoadedBtf, load_btf
 from bpfstream.live.program import Program
 from bpfstream.live.target import running_kernel
 from bpfstream.maps import Map, create_map
 from bpfstream.spec import MapSpec, ObjectSpec, Pinning
+
+L = TypeVar("L", bound=BaseObject)
 
 _KEY = struct.Struct("=I")
 _FD = struct.Struct("=i")
@@ -42,6 +44,15 @@ def load_object(
     The caller closes what it gets, best by ``with``. Whatever was made before a failure is undone.
     `bpfstream.load` is the same for trio programs; arguments and errors are described there.
     """
+    return load_as(Object, source, btf)
+
+
+def load_as(
+    kind: type[L],
+    source: str | PathLike[str] | bytes | ObjectSpec,
+    btf: str | PathLike[str] | Btf | None,
+) -> L:
+    """Load a BPF object for programs of the event loop that `kind` is for."""
     spec = _spec(source)
     _check_loadable(spec)
     relocation_btf = btf if btf is None or isinstance(btf, Btf) else read_btf(Path(btf))
@@ -56,7 +67,7 @@ def load_object(
             programs[program.name] = Program(program.spec, fd)
             undo.callback(programs[program.name].close)
         _fill_program_arrays(linked, maps, programs)
-        obj = Object(spec, programs, maps)
+        obj = kind(spec, programs, maps)
         undo.pop_all()
         return obj
 

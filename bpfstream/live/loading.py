@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from os import PathLike
 
-import trio
-
 from bpfstream.btf import Btf
 from bpfstream.live.loader import load_object
 from bpfstream.live.object import Object
@@ -42,6 +40,8 @@ async def load(
         NotSupportedError: The kernel lacks something that the object needs.
         KernelError: A system call failed for another reason.
     """
+    import trio
+
     obj = await trio.to_thread.run_sync(_load, source, btf)
     try:
         yield obj

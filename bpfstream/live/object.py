@@ -15,17 +15,18 @@ from bpfstream.live.events import EventTypes, open_stream
 from bpfstream.live.program import Program
 from bpfstream.maps import Map
 from bpfstream.spec import ObjectSpec
-from bpfstream.streams.base import DEFAULT_MAX_LATENCY
+from bpfstream.streams.base import DEFAULT_MAX_LATENCY, BaseEventStream
 from bpfstream.streams.perf_buffer import DEFAULT_PAGES
 
 if TYPE_CHECKING:
     from bpfstream.streams import EventStream
 
 E = TypeVar("E", bound=msgspec.Struct)
+S = TypeVar("S", bound=BaseEventStream[Any])
 
 
-class Object:
-    """A loaded BPF object. `bpfstream.load` makes one.
+class BaseObject:
+    """A loaded BPF object, but for its event streams, which belong to an event loop.
 
     Attributes:
         spec: What it was loaded from.
@@ -40,7 +41,7 @@ class Object:
         self.spec = spec
         self.programs: Mapping[str, Program] = MappingProxyType(dict(programs))
         self.maps: Mapping[str, Map[Any, Any]] = MappingProxyType(dict(maps))
-        self._streams: dict[str, EventStream[Any]] = {}
+        self._streams: dict[str, BaseEventStream[Any]] = {}
         self._closing = ExitStack()
         for created in maps.values():
             self._closing.callback(created.close)
@@ -73,6 +74,67 @@ class Object:
                     group.add(links.attach(program))
             self._closing.push(undo.pop_all())
         return group
+
+    def _open_stream(
+        self,
+        kind: type[S],
+        name: str,
+        types: EventTypes | None,
+        tag: str | None,
+        max_latency: float,
+        pages: int,
+    ) -> S:
+        self._check_open()
+        current = self._streams.get(name)
+        if current is not None and not current.is_closed:
+            raise kind.busy(f"map {name!r} has an event stream already")
+        stream = open_stream(
+            kind,
+            self.spec,
+            self.maps,
+            name,
+            types=types,
+            tag=tag,
+            max_latency=max_latency,
+            pages=pages,
+        )
+        self._streams[name] = stream
+        return stream
+
+    def close(self) -> None:
+        """Close streams, detach links, give up programs and maps; idempotent."""
+        self._closed = True
+        with ExitStack() as closing:
+            closing.callback(self._closing.close)
+            for stream in self._streams.values():
+                closing.callback(stream.close)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed(f"object {self.spec.name!r}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._closed else ""
+        return (
+            f"<{type(self).__name__} {self.spec.name!r}: {len(self.programs)} programs, "
+            f"{len(self.maps)} maps{state}>"
+        )
+
+
+class Object(BaseObject):
+    """A loaded BPF object. `bpfstream.load` makes one.
+
+    Attributes:
+        spec: What it was loaded from.
+        programs: Its loaded programs by name; those that were left out are not there.
+        maps: Its maps by name, sections of global data (``.bss``) included.
+    """
 
     @overload
     def events(
@@ -134,48 +196,6 @@ class Object:
             trio.BusyResourceError: The ring has a stream already.
             KernelError: The ring can't be opened.
         """
-        import trio
-
         from bpfstream.streams import EventStream
 
-        self._check_open()
-        current = self._streams.get(name)
-        if current is not None and not current.is_closed:
-            raise trio.BusyResourceError(f"map {name!r} has an event stream already")
-        stream: EventStream[Any] = open_stream(
-            EventStream,
-            self.spec,
-            self.maps,
-            name,
-            types=type,
-            tag=tag,
-            max_latency=max_latency,
-            pages=pages,
-        )
-        self._streams[name] = stream
-        return stream
-
-    def close(self) -> None:
-        """Close streams, detach links, give up programs and maps; idempotent."""
-        self._closed = True
-        with ExitStack() as closing:
-            closing.callback(self._closing.close)
-            for stream in self._streams.values():
-                closing.callback(stream.close)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise closed(f"object {self.spec.name!r}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        state = ", closed" if self._closed else ""
-        return (
-            f"<Object {self.spec.name!r}: {len(self.programs)} programs, "
-            f"{len(self.maps)} maps{state}>"
-        )
+        return self._open_stream(EventStream, name, type, tag, max_latency, pages)

@@ -70,15 +70,17 @@ class BaseEventStream(Generic[T]):
 
     @abstractmethod
     def _stop_waiting(self, fd: int) -> None:
-        """The descriptor is about to be closed: end the wait for it with the error of `_closed`."""
+        """The descriptor is about to be closed: end the wait for it with the error of `closed`."""
 
+    @staticmethod
     @abstractmethod
-    def _closed(self) -> Exception:
-        """What is raised by a stream that is closed."""
+    def closed(what: str) -> Exception:
+        """What is raised by something that is closed."""
 
+    @staticmethod
     @abstractmethod
-    def _busy(self) -> Exception:
-        """What is raised when another task is receiving."""
+    def busy(why: str) -> Exception:
+        """What is raised by something that serves one task at a time."""
 
     # Receiving
 
@@ -251,12 +253,12 @@ class BaseEventStream(Generic[T]):
     def _begin(self) -> None:
         self._check_open()
         if self._receiving:
-            raise self._busy()
+            raise self.busy("another task is receiving from this event stream")
         self._receiving = True
 
     def _check_open(self) -> None:
         if self._pump.is_closed:
-            raise self._closed()
+            raise self.closed("the event stream")
 
 
 class _Batches(Generic[B]):

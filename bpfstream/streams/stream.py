@@ -72,11 +72,15 @@ class EventStream(BaseEventStream[T], trio.abc.ReceiveChannel[T]):
     def _stop_waiting(self, fd: int) -> None:
         trio.lowlevel.notify_closing(fd)
 
-    def _closed(self) -> Exception:
-        return closed("the event stream")
+    @staticmethod
+    def closed(what: str) -> Exception:
+        """`trio.ClosedResourceError`."""
+        return closed(what)
 
-    def _busy(self) -> Exception:
-        return trio.BusyResourceError("another task is receiving from this event stream")
+    @staticmethod
+    def busy(why: str) -> Exception:
+        """`trio.BusyResourceError`."""
+        return trio.BusyResourceError(why)
 
 
 @coroutine

@@ -1,0 +1,65 @@
+"""The live object of asyncio programs."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from bpfstream.aio.stream import EventStream
+from bpfstream.live.events import EventTypes
+from bpfstream.live.object import BaseObject
+from bpfstream.streams.base import DEFAULT_MAX_LATENCY
+from bpfstream.streams.perf_buffer import DEFAULT_PAGES
+
+E = TypeVar("E", bound=msgspec.Struct)
+
+
+class Object(BaseObject):
+    """A loaded BPF object. `bpfstream.aio.load` makes one.
+
+    Attributes:
+        spec: What it was loaded from.
+        programs: Its loaded programs by name; those that were left out are not there.
+        maps: Its maps by name, sections of global data (``.bss``) included.
+    """
+
+    @overload
+    def events(
+        self, name: str, *, max_latency: float = ..., pages: int = ...
+    ) -> EventStream[Any]: ...
+    @overload
+    def events(
+        self, name: str, *, type: type[E], max_latency: float = ..., pages: int = ...
+    ) -> EventStream[E]: ...
+    @overload
+    def events(
+        self, name: str, *, type: type[bytes], max_latency: float = ..., pages: int = ...
+    ) -> EventStream[bytes]: ...
+    @overload
+    def events(
+        self,
+        name: str,
+        *,
+        type: EventTypes,
+        tag: str | None = ...,
+        max_latency: float = ...,
+        pages: int = ...,
+    ) -> EventStream[Any]: ...
+    def events(
+        self,
+        name: str,
+        *,
+        type: EventTypes | None = None,  # noqa: A002 - what the user calls it
+        tag: str | None = None,
+        max_latency: float = DEFAULT_MAX_LATENCY,
+        pages: int = DEFAULT_PAGES,
+    ) -> EventStream[Any]:
+        """Open a stream of what programs send through a ring buffer or a perf event array.
+
+        As `bpfstream.Object.events`, which describes the arguments and the other errors.
+
+        Raises:
+            StreamBusyError: The ring has a stream already.
+        """
+        return self._open_stream(EventStream, name, type, tag, max_latency, pages)
