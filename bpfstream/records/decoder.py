@@ -1,6 +1,6 @@
-"""Decoders: for each shape a Python function, generated once, that makes as few calls as possible.
+"""Decoders: for each shape Python functions, generated once, that make as few calls as possible.
 
-The function of a struct unpacks all its leaves by one `struct.Struct` and calls the class with
+The function for one struct unpacks all its leaves by one `struct.Struct` and calls the class with
 them; nested structs cost a call more each, no further unpacking. Where fields overlap (in unions),
 leaves go into further layers, each unpacked by its own `struct.Struct`. For
 
@@ -17,6 +17,14 @@ the function is
         except (TypeError, ValueError) as error:
             raise refused(buffer, offset, length, error) from error
 
+and that for records of one size, one right behind the other, unpacks all of them in one go:
+
+    def decode_run(buffer, offset, stride, count):
+        end = offset + stride * count
+        part = buffer[offset:end]
+        (unpack0,) = unpackers[stride]
+        return [k2(v0, k0[v1], k1(v2, v3)) for (v0, v1, v2, v3,) in unpack0(part)]
+
 Only numbers and names that this module makes up are written into it; classes, tables and formats
 are its globals.
 """
@@ -25,11 +33,15 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import msgspec
 
 from bpfstream.btf.layout import Bitfield
 from bpfstream.errors import DecodeError, SchemaError
 from bpfstream.records.converters import CACHED_TEXT_SIZE, EnumTable, TextCache, signed, text
+from bpfstream.records.plan import tail_of
 from bpfstream.records.shapes import (
     Boolean,
     ByteOrder,
@@ -49,27 +61,63 @@ MAXIMUM_VALUES = 16384
 """Values in one decoded record, arrays counted as one: a struct of a few dozen types can have
 billions, each level twice the one below. The kernel's task_struct has some 600."""
 
+DecodeRun: TypeAlias = Callable[[memoryview, int, int, int], list[Any]]
+"""``decode_run(buffer, offset, stride, count)``: the values of `count` records that have all of
+their bytes, and end within the buffer as far as `stride` goes. What a record is refused for comes
+out of it as it was raised: the function for one record says then which record it was."""
+
+STRIDES = 64
+"""Formats of runs that one decoder keeps: few, as most programs send records of one size."""
+
 _INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _FLOATS = {2: "e", 4: "f", 8: "d"}
 
 
-def decoder(shape: Shape, byteorder: ByteOrder) -> Decode[Any]:
-    """A function ``decode(buffer, offset, length)`` for values of this shape.
+class Functions(msgspec.Struct, frozen=True):
+    """What decodes values of one shape.
 
-    A buffer may hold more than the value; a record that ends within a last array of bytes, or
-    that has a flexible array, is decoded as far as it goes. The function raises `DecodeError` for
-    a record that is too short, or that its class refuses.
+    Attributes:
+        one: ``decode(buffer, offset, length)``. A buffer may hold more than the value; a record
+            that ends within a last array of bytes, or that has a flexible array, is decoded as far
+            as it goes. `DecodeError` for one that is too short, or that its class refuses.
+        run: Decodes many at once; None for what has a flexible array.
+        values: How many values there are in one, arrays counted as one element.
+    """
+
+    one: Decode[Any]
+    run: DecodeRun | None
+    values: int
+
+
+def decoder(shape: Shape, byteorder: ByteOrder) -> Decode[Any]:
+    """The function that decodes one value of a shape; see `Functions`.
 
     Raises:
-        SchemaError: The shape has more than `MAXIMUM_LEAVES` values.
+        SchemaError: The shape has more than `MAXIMUM_VALUES` values.
     """
-    return _Generator(shape, byteorder).function()
+    return functions(shape, byteorder).one
+
+
+def functions(shape: Shape, byteorder: ByteOrder) -> Functions:
+    """The functions that decode values of a shape.
+
+    Raises:
+        SchemaError: The shape has more than `MAXIMUM_VALUES` values.
+    """
+    return _Generator(shape, byteorder, {}).functions()
 
 
 class _Generator:
-    """Writes and compiles the function for one shape."""
+    """Writes and compiles the functions for one shape.
 
-    def __init__(self, shape: Shape, byteorder: ByteOrder) -> None:
+    Args:
+        shape: The shape.
+        byteorder: Of all numbers.
+        elements: The functions of what arrays are made of, by the identity of its shape; the shapes
+            are parts of an outermost one, which keeps them.
+    """
+
+    def __init__(self, shape: Shape, byteorder: ByteOrder, elements: dict[int, Functions]) -> None:
         self._shape = shape
         self._byteorder = byteorder
         self._order = "<" if byteorder == "little" else ">"
@@ -82,50 +130,80 @@ class _Generator:
         }
         self._constants: dict[int, str] = {}
         self._tables: dict[type[enum.Enum], EnumTable] = {}
+        self._elements_of = elements
         self._leaves: dict[tuple[int, str], str] = {}
         self._values = 0
 
-    def function(self) -> Decode[Any]:
+    def functions(self) -> Functions:
         size = self._shape.size
         least, tail = size, tuple[Field, ...]()
         if isinstance(self._shape, Record):
-            least, tail = self._shape.least, _tail(self._shape)
+            least, tail = self._shape.least, tail_of(self._shape)
+        flexible = any(field.flexible for field in tail)
         lines = [
             "def decode(buffer, offset, length):",
             f" if length < {least}:",
             "  raise short(buffer, offset, length)",
         ]
-        if any(field.flexible for field in tail):
+        if flexible:
             lines += self._body(tail)
         else:
             if tail:
                 lines += [f" if length < {size}:"]
                 lines += [f" {line}" for line in self._body(tail)]
             lines += self._body(())
+            lines += self._run()
         exec(compile("\n".join(lines), "<bpfstream decoder>", "exec"), self._names)
-        decode: Decode[Any] = self._names["decode"]
-        return decode
+        return Functions(self._names["decode"], self._names.get("decode_run"), self._values)
 
     def _body(self, tail: tuple[Field, ...]) -> list[str]:
         """The statements that unpack and return; `tail` is read from what the record has left."""
-        self._leaves = {}
-        self._values = 0
-        result = self._value(self._shape, 0, tail)
+        result = self._whole(tail)
         return [
             " try:",
-            *(f"  {line}" for line in self._unpacking()),
+            *(
+                f"  ({layer.variables}) = {self._unpack(layer)}(buffer, offset)"
+                for layer in self._layers()
+            ),
             f"  return {result}",
             " except (TypeError, ValueError) as error:",
             "  raise refused(buffer, offset, length, error) from error",
         ]
 
+    def _run(self) -> list[str]:
+        """The function that decodes many records."""
+        result = self._whole(())
+        layers = self._layers()
+        self._names["unpackers"] = _Unpackers(self._order, [layer.format for layer in layers])
+        # Elements of arrays are decoded from the buffer: they need to know where the record is.
+        variables = [("offset", "range(offset, end, stride)")] if "offset" in result else []
+        variables += [
+            (f"({layer.variables})", f"unpack{index}(part)") for index, layer in enumerate(layers)
+        ]
+        if not variables:
+            variables = [("_", "range(count)")]
+        names, sources = map(", ".join, zip(*variables, strict=True))
+        loop = f"{names} in {sources}" if len(variables) == 1 else f"{names} in zip({sources})"
+        unpackers = "".join(f"unpack{index}, " for index, _ in enumerate(layers))
+        return [
+            "def decode_run(buffer, offset, stride, count):",
+            " end = offset + stride * count",
+            " part = buffer[offset:end]",
+            f" ({unpackers}) = unpackers[stride]",
+            f" return [{result} for {loop}]",
+        ]
+
+    def _whole(self, tail: tuple[Field, ...]) -> str:
+        """An expression for the outermost value, whose leaves are in variables."""
+        self._leaves = {}
+        self._values = 0
+        return self._value(self._shape, 0, tail)
+
     # Expressions
 
     def _value(self, shape: Shape, offset: int, tail: tuple[Field, ...] = ()) -> str:
         """An expression for what lies at `offset` from the start of the outermost value."""
-        self._values += 1
-        if self._values > MAXIMUM_VALUES:
-            raise SchemaError(f"{self._shape.c_type} has more than {MAXIMUM_VALUES} values")
+        self._count(1)
         match shape:
             case Record():
                 return self._construct(shape, offset, tail)
@@ -143,6 +221,11 @@ class _Generator:
                 return f"({self._integer(offset, size, False)} != 0)"
             case Enumeration(size=size, signed=is_signed):
                 return self._member(shape, self._integer(offset, size, is_signed))
+
+    def _count(self, values: int) -> None:
+        self._values += values
+        if self._values > MAXIMUM_VALUES:
+            raise SchemaError(f"{self._shape.c_type} has more than {MAXIMUM_VALUES} values")
 
     def _construct(self, record: Record, offset: int, tail: tuple[Field, ...]) -> str:
         values = [
@@ -202,10 +285,14 @@ class _Generator:
 
     def _elements(self, element: Shape, start: str, end: str) -> str:
         """A tuple of elements, each decoded by a function of its own, between two offsets."""
-        decode = decoder(element, self._byteorder)
+        made = self._elements_of.get(id(element))
+        if made is None:
+            made = _Generator(element, self._byteorder, self._elements_of).functions()
+            self._elements_of[id(element)] = made
+        self._count(made.values)
         size = element.size
         places = f"range(offset + {start}, offset + {end} - {size - 1}, {size})"
-        return f"tuple([{self._constant(decode)}(buffer, at, {size}) for at in {places}])"
+        return f"tuple([{self._constant(made.one)}(buffer, at, {size}) for at in {places}])"
 
     def _rest(self, field: Field) -> str:
         """The value of a field that the record may end in."""
@@ -225,8 +312,8 @@ class _Generator:
         """The variable that the value at an offset is unpacked into."""
         return self._leaves.setdefault((offset, code), f"v{len(self._leaves)}")
 
-    def _unpacking(self) -> list[str]:
-        """Statements that set the variables of all leaves, one for each layer of leaves."""
+    def _layers(self) -> list[_Layer]:
+        """All leaves, in as few layers as they can be unpacked by."""
         layers: list[_Layer] = []
         for (offset, code), variable in sorted(self._leaves.items(), key=lambda leaf: leaf[0][0]):
             size = struct.calcsize(f"={code}")
@@ -235,14 +322,11 @@ class _Generator:
                 layer = _Layer()
                 layers.append(layer)
             layer.add(offset, code, size, variable)
-        return [
-            f"({layer.variables}) = {self._unpack(self._order + layer.format)}(buffer, offset)"
-            for layer in layers
-        ]
+        return layers
 
-    def _unpack(self, layout: str) -> str:
+    def _unpack(self, layer: _Layer) -> str:
         name = f"unpack{len(self._names)}"
-        self._names[name] = struct.Struct(layout).unpack_from
+        self._names[name] = struct.Struct(self._order + layer.format).unpack_from
         return name
 
     def _constant(self, value: object) -> str:
@@ -286,15 +370,21 @@ class _Layer:
         self.end = offset + size
 
 
-def _tail(record: Record) -> tuple[Field, ...]:
-    """The fields of a record that it may end in; see `Record.least`."""
-    if record.is_union:
-        return ()
-    return tuple(
-        field
-        for field in record.fields
-        if field.offset >= record.least and isinstance(field.shape, Text | Opaque | Sequence)
-    )
+class _Unpackers(dict[int, tuple[Callable[[memoryview], Iterator[tuple[Any, ...]]], ...]]):
+    """The functions that unpack each layer of all records of a run, by the stride of the run."""
+
+    def __init__(self, order: str, formats: list[str]) -> None:
+        super().__init__()
+        self._formats = [order + each for each in formats]
+
+    def __missing__(
+        self, stride: int
+    ) -> tuple[Callable[[memoryview], Iterator[tuple[Any, ...]]], ...]:
+        if len(self) >= STRIDES:
+            self.clear()
+        padded = (f"{each}{stride - struct.calcsize(each)}x" for each in self._formats)
+        found = self[stride] = tuple(struct.Struct(each).iter_unpack for each in padded)
+        return found
 
 
 def _number(shape: Shape) -> str | None:

@@ -10,12 +10,12 @@ import msgspec
 
 from bpfstream.btf.reader import Btf
 from bpfstream.errors import SchemaError
-from bpfstream.records.decoder import decoder
 from bpfstream.records.from_btf import shape_of
 from bpfstream.records.layouts import shape_of_class
+from bpfstream.records.record_decoder import RecordDecoder, record_decoder
 from bpfstream.records.schema import bind
 from bpfstream.records.shapes import ByteOrder, Record
-from bpfstream.rings import BatchDecoder, Decode, EachRecord
+from bpfstream.rings import Decode
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -61,8 +61,8 @@ class RecordType(Generic[T]):
         self.layout = layout
         self.shape = shape
         self.byteorder: ByteOrder = byteorder
-        self.decode: Decode[T] = decoder(shape, byteorder)
-        self.decoder: BatchDecoder[list[T]] = EachRecord(self.decode)
+        self.decoder: RecordDecoder[T] = record_decoder(shape, byteorder)
+        self.decode: Decode[T] = self.decoder.one
 
     def __repr__(self) -> str:
         return f"<RecordType {self.name} as {self.struct.__name__}>"

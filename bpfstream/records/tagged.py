@@ -7,16 +7,22 @@ from typing import Any
 
 import msgspec
 
+from bpfstream._native import COMPILED, hot
 from bpfstream.errors import DecodeError, SchemaError
 from bpfstream.records.decoder import decoder
+from bpfstream.records.plan import describe, describe_tag
+from bpfstream.records.record_decoder import RecordDecoder
 from bpfstream.records.record_type import RecordType
 from bpfstream.records.shapes import Boolean, Enumeration, Field, Integer, Record
-from bpfstream.rings import BatchDecoder, Decode, EachRecord
+from bpfstream.rings import Decode
 
 
 def decoder_for(
-    types: Sequence[RecordType[Any]] | Mapping[int, RecordType[Any]], tag: str | None = None
-) -> BatchDecoder[list[Any]]:
+    types: Sequence[RecordType[Any]] | Mapping[int, RecordType[Any]],
+    tag: str | None = None,
+    *,
+    native: bool = COMPILED,
+) -> RecordDecoder[Any]:
     """One decoder for the records of a ring that carries several structs.
 
     In a sequence each class says its tag as msgspec's tagged unions do: ``class
@@ -26,6 +32,7 @@ def decoder_for(
     Args:
         types: What the ring carries. A single one needs no tag.
         tag: The C name of the integer that tells them apart, at the same place in all structs.
+        native: Whether the compiled twin does what it can; a single type's decoder is its own.
 
     Raises:
         SchemaError: There is no type, or several without `tag`; a struct lacks the field, or has
@@ -48,18 +55,18 @@ def decoder_for(
     if len(places) > 1:
         raise SchemaError("the structs of a ring have their tag at different places", field=tag)
     values = types if isinstance(types, Mapping) else map(_tag_value, records, fields)
-    decoders: dict[int, Decode[Any]] = {}
+    by_tag: dict[int, RecordType[Any]] = {}
     for each, value in zip(records, values, strict=True):
-        if value in decoders:
+        if value in by_tag:
             raise SchemaError(f"two structs of a ring have the tag {value}", field=tag)
-        decoders[value] = each.decode
-    return EachRecord(_tagged(decoders, records[0], fields[0]))
+        by_tag[value] = each
+    plan = _plan(by_tag, fields[0]) if native else None
+    return RecordDecoder(_tagged(by_tag, fields[0]), plan=plan)
 
 
-def _tagged(
-    decoders: dict[int, Decode[Any]], example: RecordType[Any], field: Field
-) -> Decode[Any]:
-    tag_of = decoder(_just(field), example.byteorder)
+def _tagged(by_tag: dict[int, RecordType[Any]], field: Field) -> Decode[Any]:
+    decoders = {value: each.decode for value, each in by_tag.items()}
+    tag_of = decoder(_just(field), next(iter(by_tag.values())).byteorder)
 
     def decode(buffer: memoryview, offset: int, length: int) -> Any:
         tag = tag_of(buffer, offset, length).tag
@@ -73,6 +80,21 @@ def _tagged(
         return chosen(buffer, offset, length)
 
     return decode
+
+
+def _plan(by_tag: dict[int, RecordType[Any]], field: Field) -> hot.Plan | None:
+    """The compiled twin; records with a tag that does not fit the field are never seen."""
+    tag = describe_tag(field)
+    if tag is None:
+        return None
+    signed, _, width, _ = tag[3]
+    low, high = (-(1 << (width - 1)), 1 << (width - 1)) if signed else (0, 1 << width)
+    fitting = {value: each for value, each in by_tag.items() if low <= value < high}
+    layouts = tuple(describe(each.shape) for each in fitting.values())
+    # As 64 bits are seen with a sign
+    tags = tuple(value - (1 << 64) if value >> 63 > 0 else value for value in fitting)
+    big = next(iter(by_tag.values())).byteorder == "big"
+    return hot.Plan(layouts, big, tag, tags)
 
 
 class _Tag(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,5 @@
 """A record of a C struct becomes an instance of a class made from BTF."""
 
-import math
 import struct
 from enum import IntEnum
 
@@ -14,7 +13,8 @@ from bpfstream.btf.types import Const, Forward, Member, Struct
 from bpfstream.errors import BtfError, DecodeError, SchemaError
 from bpfstream.records import record_type
 from bpfstream.spec import ObjectSpec
-from tests.support.c_structs import INTEGERS, CTypes
+from tests.support.any_struct import build, members, plain
+from tests.support.c_structs import CTypes
 
 TYPES = "tests/programs/types.bpf.o"
 
@@ -226,6 +226,16 @@ def test_the_classes_are_frozen():
         made.pid = 1
 
 
+def test_arrays_that_multiply_their_members_without_end_are_an_error():
+    types = CTypes()
+    inner = types.struct("s0", 1, ("value", types.named("u8"), 0))
+    for level in range(1, 15):
+        array = types.array(inner, 1)
+        inner = types.struct(f"s{level}", 1, ("a", array, 0), ("b", array, 0))
+    with pytest.raises(SchemaError, match="more than"):
+        record_type(types.btf(), inner)
+
+
 def test_what_is_no_struct_has_no_record_type():
     types = CTypes()
     number = types.named("u32")
@@ -268,131 +278,7 @@ def test_a_flexible_array_begins_where_the_padding_of_the_struct_begins():
     assert msgspec.json.decode(msgspec.json.encode(made))["matrix"] == [[0, 0, 0], [0, 0, 0]]
 
 
-# Any struct, against a reader that knows nothing of plans -----------------------------------------
-
-numbers = st.sampled_from([name for name in INTEGERS if name not in ("bool", "char")])
-
-
-@st.composite
-def members(draw, depth=2):
-    """A member as ``(kind, ...)``: what it is, apart from its name and place."""
-    kinds = ["number", "text", "array", "bits", "double"]
-    kind = draw(st.sampled_from([*kinds, "struct", "union", "structs"] if depth else kinds))
-    match kind:
-        case "number":
-            return kind, draw(numbers)
-        case "text":
-            return kind, draw(st.integers(0, 70))
-        case "array":
-            return kind, draw(numbers), draw(st.integers(1, 5))
-        case "bits":
-            return kind, draw(st.lists(st.tuples(st.integers(1, 32), st.booleans()), min_size=1))
-        case "double":
-            return (kind,)
-    return kind, draw(st.lists(members(depth=depth - 1), max_size=4)), draw(st.integers(0, 2))
-
-
-def build(types, kind, members, gap):
-    """The BTF id of a struct or union of these members, its size, and a reader of its values."""
-    at, placed, readers, largest = 0, [], [], 0
-    for index, member in enumerate(members):
-        start = 0 if kind == "union" else at + gap
-        name = f"m{index}"
-        made, size, reads = build_member(types, name, member)
-        placed += [(each, type_id, start * 8 + bit, *width) for each, type_id, bit, *width in made]
-        readers += [(each, start, read) for each, read in reads]
-        at, largest = start + size, max(largest, start + size)
-    size = largest + gap
-    members_of = [Member(name, type_id, bit, *width) for name, type_id, bit, *width in placed]
-    make = types.union if kind == "union" else types.struct
-    type_id = make("made", size, *[(m.name, m.type, m.bit_offset, m.bit_size) for m in members_of])
-
-    def read(data, byteorder):
-        return {name: each(data[start:], byteorder) for name, start, each in readers}
-
-    return type_id, size, read
-
-
-def build_member(types, name, member):
-    match member:
-        case "number", c_name:
-            integer = INTEGERS[c_name]
-
-            def read(data, byteorder):
-                return int.from_bytes(data[: integer.size], byteorder, signed=integer.signed)
-
-            return [(name, types.named(c_name), 0)], integer.size, [(name, read)]
-        case "text", length:
-
-            def read(data, byteorder):
-                return data[:length].partition(b"\0")[0].decode(errors="backslashreplace")
-
-            array = types.array(types.named("char"), length)
-            # Between other members an array of no length is an empty one.
-            return (
-                [(name, array, 0), ("", types.named("u8"), 8 * length)],
-                length + 1,
-                [(name, read)],
-            )
-        case "array", c_name, length:
-            integer = INTEGERS[c_name]
-
-            def read(data, byteorder):
-                parts = [data[i * integer.size : (i + 1) * integer.size] for i in range(length)]
-                return tuple(int.from_bytes(p, byteorder, signed=integer.signed) for p in parts)
-
-            return (
-                [(name, types.array(types.named(c_name), length), 0)],
-                integer.size * length,
-                [(name, read)],
-            )
-        case "double", *_:
-
-            def read(data, byteorder):
-                return struct.unpack({"little": "<d", "big": ">d"}[byteorder], data[:8])[0]
-
-            return [(name, types.named("double"), 0)], 8, [(name, read)]
-        case "bits", fields:
-            made, reads, bit = [], [], 0
-            size = (sum(width for width, _ in fields) + 7) // 8
-            for index, (width, signed) in enumerate(fields):
-                each = f"{name}_{index}"
-                made.append((each, types.named("s32" if signed else "u32"), bit, width))
-                reads.append((each, bits_reader(bit, width, signed, size)))
-                bit += width
-            return made, size, reads
-        case "structs", inner, gap:
-            type_id, size, read_one = build(types, "struct", inner, gap)
-
-            def read(data, byteorder):
-                count = 3 if size else 0
-                return tuple(read_one(data[i * size :], byteorder) for i in range(count))
-
-            return [(name, types.array(type_id, 3), 0)], 3 * size, [(name, read)]
-        case kind, inner, gap:
-            type_id, size, read = build(types, kind, inner, gap)
-            return [(name, type_id, 0)], size, [(name, read)]
-
-
-def bits_reader(bit, width, signed, size):
-    def read(data, byteorder):
-        whole = int.from_bytes(data[:size], byteorder)
-        below = bit if byteorder == "little" else 8 * size - bit - width
-        value = whole >> below & ((1 << width) - 1)
-        return value - (1 << width) if signed and value >> (width - 1) else value
-
-    return read
-
-
-def plain(value):
-    """A decoded value as dicts and tuples; NaN, which equals nothing, as text."""
-    if isinstance(value, msgspec.Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, tuple):
-        return tuple(plain(each) for each in value)
-    return "nan" if isinstance(value, float) and math.isnan(value) else value
+# Any struct ---------------------------------------------------------------------------------------
 
 
 @given(
