@@ -14,6 +14,7 @@ import click
 from bpfstream.errors import BpfstreamError, VerifierError
 
 SUBCOMMANDS: Final = {
+    "features": "bpfstream.cli.features",
     "inspect": "bpfstream.cli.inspect",
     "run": "bpfstream.cli.run",
     "verify": "bpfstream.cli.verify",

@@ -43,6 +43,8 @@ def plain(value: Any) -> Any:
             return {str(plain(key)): plain(inner) for key, inner in value.items()}
         case tuple() | list():
             return [plain(inner) for inner in value]
+        case frozenset() | set():
+            return sorted(plain(inner) for inner in value)
     return str(value)
 
 
