@@ -1,11 +1,13 @@
 # Types of the compiled twin of the hot loops in `rings`, `records`, `btf` and `maps`.
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, Self, TypeVar
 
 from typing_extensions import Buffer
 
 from bpfstream.rings.runs import Part, Run
+
+_T = TypeVar("_T")
 
 # BTF (btf.c): twins of functions in `bpfstream.btf`. Words: 32 bits, in the machine's byte order.
 
@@ -92,6 +94,23 @@ class Plan:
 # first that has less than `least` bytes. ValueError when a record lies outside of its buffer, or
 # there are too few rows.
 def gather(parts: Sequence[Part], size: int, least: int, rows: Buffer, pitch: int) -> int: ...
+
+# Delivery (delivery.c): twin of `bpfstream.streams.delivery`. The list that `fill` takes is the
+# delivery's own from then on.
+
+class Delivery(Generic[_T]):
+    def __new__(
+        cls, refill: Callable[[], Awaitable[_T]], slice_events: int, slice_seconds: float, /
+    ) -> Self: ...
+    @property
+    def left(self) -> int: ...
+    @property
+    def handed_over(self) -> int: ...
+    def fill(self, events: list[_T], /) -> None: ...
+    def take(self) -> _T: ...
+    def rest(self) -> list[_T]: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[_T]: ...
 
 # Map batches (batch.c): twins of the runs of `bpfstream.records.codec` and `bpfstream.maps`. A run
 # is `count` elements of `size` bytes, `stride` bytes from each to the next. ValueError when it is

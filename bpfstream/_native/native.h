@@ -9,6 +9,7 @@ int add_ring(PyObject *module);    /* ring.c: the scan of a BPF ring buffer, its
 int add_perf(PyObject *module);    /* perf.c: the scan of a perf buffer */
 int add_plan(PyObject *module);    /* plan.c: records into msgspec Structs */
 int add_columns(PyObject *module); /* columns.c: records into one array */
+int add_delivery(PyObject *module); /* delivery.c: events handed over one by one */
 int add_btf(PyObject *module);     /* btf.c: where the types of a BTF lie */
 int add_batch(PyObject *module);   /* batch.c: elements of maps, many at once */
 

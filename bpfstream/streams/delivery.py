@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from operator import length_hint
 from typing import Generic, Protocol, TypeVar
 
-from bpfstream._native import COMPILED
+from bpfstream._native import COMPILED, hot
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Delivery(Protocol[T]):
         ...
 
     def fill(self, events: list[T]) -> None:
-        """Have these events at hand and no others."""
+        """Have these events at hand and no others; the list is the delivery's own from now on."""
         ...
 
     def take(self) -> T:
@@ -59,7 +59,7 @@ class Delivery(Protocol[T]):
 
 def delivery(refill: Callable[[], Awaitable[T]], *, native: bool = COMPILED) -> Delivery[T]:
     """A delivery that awaits `refill` for an event whenever a checkpoint is due."""
-    return PythonDelivery(refill)
+    return hot.Delivery(refill, SLICE_EVENTS, SLICE_SECONDS) if native else PythonDelivery(refill)
 
 
 class PythonDelivery(Generic[T]):
