@@ -10,7 +10,7 @@ from bpfstream.aio.stream import EventStream
 from bpfstream.live.events import EventTypes
 from bpfstream.live.object import BaseObject
 from bpfstream.streams.base import DEFAULT_MAX_LATENCY
-from bpfstream.streams.perf_buffer import DEFAULT_PAGES
+from bpfstream.streams.perf_options import DEFAULT_PAGES, PerfOptions
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -26,15 +26,35 @@ class Object(BaseObject):
 
     @overload
     def events(
-        self, name: str, *, max_latency: float = ..., pages: int = ...
+        self,
+        name: str,
+        *,
+        max_latency: float = ...,
+        pages: int = ...,
+        watermark: int | None = ...,
+        wakeup_events: int | None = ...,
     ) -> EventStream[Any]: ...
     @overload
     def events(
-        self, name: str, *, type: type[E], max_latency: float = ..., pages: int = ...
+        self,
+        name: str,
+        *,
+        type: type[E],
+        max_latency: float = ...,
+        pages: int = ...,
+        watermark: int | None = ...,
+        wakeup_events: int | None = ...,
     ) -> EventStream[E]: ...
     @overload
     def events(
-        self, name: str, *, type: type[bytes], max_latency: float = ..., pages: int = ...
+        self,
+        name: str,
+        *,
+        type: type[bytes],
+        max_latency: float = ...,
+        pages: int = ...,
+        watermark: int | None = ...,
+        wakeup_events: int | None = ...,
     ) -> EventStream[bytes]: ...
     @overload
     def events(
@@ -45,6 +65,8 @@ class Object(BaseObject):
         tag: str | None = ...,
         max_latency: float = ...,
         pages: int = ...,
+        watermark: int | None = ...,
+        wakeup_events: int | None = ...,
     ) -> EventStream[Any]: ...
     def events(
         self,
@@ -54,6 +76,8 @@ class Object(BaseObject):
         tag: str | None = None,
         max_latency: float = DEFAULT_MAX_LATENCY,
         pages: int = DEFAULT_PAGES,
+        watermark: int | None = None,
+        wakeup_events: int | None = None,
     ) -> EventStream[Any]:
         """Open a stream of what programs send through a ring buffer or a perf event array.
 
@@ -62,4 +86,5 @@ class Object(BaseObject):
         Raises:
             StreamBusyError: The ring has a stream already.
         """
-        return self._open_stream(EventStream, name, type, tag, max_latency, pages)
+        perf = PerfOptions(pages, watermark, wakeup_events)
+        return self._open_stream(EventStream, name, type, tag, max_latency, perf)

@@ -78,23 +78,28 @@ class CpuWatch:
     """
 
     def __init__(self) -> None:
-        self._online = online_cpus()
-        self._events = _read_text(_EVENT_NUMBER)
-        self._suspended = _seconds_suspended()
+        self._settled = self._latest = self._look()
 
     def changed(self) -> bool:
-        """Whether something happened since the last look that may have been a CPU's.
+        """Whether something happened since the state was settled that may have been a CPU's.
 
         Raises:
             KernelError: The CPUs can't be read.
         """
-        before = self._online, self._events, self._suspended
-        self._online = online_cpus()
-        self._events = _read_text(_EVENT_NUMBER)
-        self._suspended = _seconds_suspended()
-        return (self._online, self._events) != before[:2] or (
-            self._suspended - before[2] > _SUSPENDED
+        self._latest = self._look()
+        *states, suspended = self._latest
+        *settled_states, settled_suspended = self._settled
+        return states != settled_states or suspended - settled_suspended > _SUSPENDED
+
+    def settle(self) -> None:
+        """What the last look saw was dealt with."""
+        self._settled = self._latest
+
+    def _look(self) -> tuple[tuple[int, ...], str, float]:
+        suspended = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(
+            time.CLOCK_MONOTONIC
         )
+        return online_cpus(), _read_text(_EVENT_NUMBER), suspended
 
 
 def _read_text(path: Path) -> str:
@@ -103,7 +108,3 @@ def _read_text(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
-
-
-def _seconds_suspended() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -31,6 +31,7 @@ from bpfstream.rings import BatchDecoder, EachRecord, copy_record
 from bpfstream.spec import ObjectSpec
 from bpfstream.streams import EventSource, PerfBufferSource, RingBufferSource
 from bpfstream.streams.base import BaseEventStream, ColumnFormat
+from bpfstream.streams.perf_options import PerfOptions
 
 S = TypeVar("S", bound=BaseEventStream[Any])
 
@@ -51,7 +52,7 @@ def open_stream(
     types: EventTypes | None,
     tag: str | None,
     max_latency: float,
-    pages: int,
+    perf: PerfOptions,
 ) -> S:
     """Open the stream that `bpfstream.Object.events` describes.
 
@@ -63,9 +64,9 @@ def open_stream(
         types: As `bpfstream.Object.events` takes it, like the rest.
         tag: Likewise.
         max_latency: Likewise.
-        pages: Likewise.
+        perf: Likewise, for a perf event array.
     """
-    ring = maps[name]
+    maps[name]  # or KeyError
     carried, decoder = event_decoder(spec, name, types, tag)
 
     def column_decoder(format: ColumnFormat) -> BatchDecoder[Any]:  # noqa: A002
@@ -76,7 +77,7 @@ def open_stream(
 
     with ExitStack() as undo:
         try:
-            source = _open_source(spec, maps, ring, name, pages)
+            source = _open_source(spec, maps, name, perf, quiet=max_latency > 0)
             undo.callback(source.close)
             stream = kind(
                 source,
@@ -91,15 +92,26 @@ def open_stream(
 
 
 def _open_source(
-    spec: ObjectSpec, maps: Mapping[str, Map[Any, Any]], ring: Map[Any, Any], name: str, pages: int
+    spec: ObjectSpec,
+    maps: Mapping[str, Map[Any, Any]],
+    name: str,
+    perf: PerfOptions,
+    *,
+    quiet: bool,
 ) -> EventSource:
+    ring = maps[name]
     if ring.type == MapType.RINGBUF:
         count_lost = _loss_counter(spec, maps, name)
         return RingBufferSource(ring.fd, ring.max_entries, count_lost=count_lost)
     if ring.type == MapType.PERF_EVENT_ARRAY:
-        return PerfBufferSource(ring.fd, pages=pages)
+        return PerfBufferSource(ring.fd, options=perf, quiet=quiet)
+    raise not_of_type(ring, "no ring that carries events")
+
+
+def not_of_type(ring: Map[Any, Any], why: str) -> StreamError:
+    """The error for a map that can't be what is asked for."""
     kind = ring.type.name if isinstance(ring.type, MapType) else ring.type
-    raise StreamError(f"map {name!r} is of type {kind}: no ring that carries events")
+    return StreamError(f"map {ring.name!r} is of type {kind}: {why}")
 
 
 def event_decoder(
@@ -117,18 +129,18 @@ def event_decoder(
         only: RecordType[Any] = record_type(spec.btf, carried)
         return (only,), only.decoder
     if isinstance(types, Mapping):
-        by_tag = {value: _record_type(spec, one) for value, one in types.items()}
+        by_tag = {value: record_type_for(spec, one) for value, one in types.items()}
         return tuple(by_tag.values()), decoder_for(by_tag, tag)
     if not isinstance(types, str | type):
-        several = [_record_type(spec, one) for one in types]
+        several = [record_type_for(spec, one) for one in types]
         return several, decoder_for(several, tag)
     if isinstance(types, type) and issubclass(types, bytes):
         return (), EachRecord(copy_record)
-    only = _record_type(spec, types, ring=name)
+    only = record_type_for(spec, types, ring=name)
     return (only,), only.decoder
 
 
-def _record_type(spec: ObjectSpec, wanted: EventType, *, ring: str = "") -> RecordType[Any]:
+def record_type_for(spec: ObjectSpec, wanted: EventType, *, ring: str = "") -> RecordType[Any]:
     """The type that the user means: by a struct's name, or by a class of their own.
 
     Args:

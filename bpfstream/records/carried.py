@@ -50,7 +50,7 @@ def event_type_of(
         _from_loss_counter(spec, btf, map_name),
         _from_tracer(btf, map_name),
         _from_value(spec, btf, map_name),
-        _from_unused_pointer(spec, btf),
+        _from_unused_pointer(spec, btf, map_name),
     ):
         if found is not None:
             return found
@@ -115,8 +115,8 @@ def _from_value(spec: ObjectSpec, btf: Btf, map_name: str) -> int | None:
     return _struct(btf, type_id) if type_id else None
 
 
-def _from_unused_pointer(spec: ObjectSpec, btf: Btf) -> int | None:
-    if sum(each.type in RINGS for each in spec.maps.values()) != 1:
+def _from_unused_pointer(spec: ObjectSpec, btf: Btf, map_name: str) -> int | None:
+    if [each.name for each in spec.maps.values() if each.type in RINGS] != [map_name]:
         return None
     found = set()
     for type_id in range(btf.first_id, btf.end_id):

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from contextlib import ExitStack
 from typing import TypeVar
 
 from bpfstream.errors import StreamError
-from bpfstream.kernel.cpus import CpuWatch, online_cpus
 from bpfstream.kernel.eventpoll import EventPoll
-from bpfstream.kernel.privileges import explain
 from bpfstream.rings import BatchDecoder, Drained, drain
-from bpfstream.streams.perf_ring import PerfRing, PerfWakeups
+from bpfstream.streams.cpu_rings import CpuRings
+from bpfstream.streams.perf_options import PerfOptions
+from bpfstream.streams.perf_ring import PerfRing
 from bpfstream.streams.statistics import CpuStatistics, Losses
 
 B = TypeVar("B")
-
-DEFAULT_PAGES = 64
-"""Data pages a CPU: 256 KiB where a page has 4 KiB."""
 
 _HUSH_AFTER = 4
 """Releases in a row that are held back, with no `publish` between, until the rings are hushed.
@@ -41,14 +37,12 @@ class PerfBufferSource:
         map_fd: The array; the source takes a duplicate, so the map may be closed first. (The
             kernel drops the events that were put in through a descriptor when its last duplicate
             closes: kernel/bpf/arraymap.c, perf_event_fd_array_release.)
-        pages: Data pages of each CPU's ring, a power of two.
-        wakeups: When the descriptor becomes readable. What was sent and does not reach the mark
-            waits for a drain.
-        quiet: Whether releases are to be held back: then no program pays for wakeups as long as
-            there is no `publish`. Not with `wakeups` that say something, which stay as they are.
+        options: The size of the rings, and when the descriptor becomes readable. What was sent and
+            does not reach a mark set there waits for a drain.
+        quiet: Whether releases will be held back: then no program pays for wakeups as long as there
+            is no `publish`. Not with `options` that say when to wake, which they keep to.
 
     Raises:
-        ValueError: `pages` or `wakeups` are out of range.
         OSError: A perf event can't be opened, mapped or put into the array.
     """
 
@@ -56,16 +50,12 @@ class PerfBufferSource:
         self,
         map_fd: int,
         *,
-        pages: int = DEFAULT_PAGES,
-        wakeups: PerfWakeups | None = None,
+        options: PerfOptions | None = None,
         quiet: bool = True,
     ) -> None:
-        self._wakeups = wakeups if wakeups is not None else PerfWakeups()
-        self._wakeups.check(pages)
-        self._pages = pages
-        self._quiet = quiet and self._wakeups == PerfWakeups()
+        self._options = options if options is not None else PerfOptions()
+        self._quiet = quiet and self._options.is_default
         self._paused = False
-        self._rings: list[PerfRing] = []  # of a CPU's rings the retired ones come first
         self._turn = 0
         self._drained: list[tuple[PerfRing, int]] = []
         self._error: StreamError | None = None
@@ -76,25 +66,15 @@ class PerfBufferSource:
             undo.callback(os.close, self._map_fd)
             self._poll = EventPoll()
             undo.callback(self._poll.close)
-            undo.callback(self._close_rings)
-            self._watch = CpuWatch()
-            self._unsettled = False
-            for cpu in online_cpus():
-                self._open(cpu)
+            self._rings = CpuRings(self._open_ring)
+            undo.callback(self._rings.close)
             self._undo = undo.pop_all()
 
-    def _open(self, cpu: int) -> None:
-        try:
-            ring = PerfRing(
-                self._map_fd, cpu, self._pages, self._wakeups, quiet=self._quiet, poll=self._poll
-            )
-        except OSError as error:
-            if error.errno == errno.ENODEV:  # went offline since we looked
-                return
-            raise
-        self._rings.append(ring)
+    def _open_ring(self, cpu: int) -> PerfRing:
+        ring = PerfRing(self._map_fd, cpu, self._options, quiet=self._quiet, poll=self._poll)
         if self._paused:
             ring.pause()
+        return ring
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -175,30 +155,12 @@ class PerfBufferSource:
         Raises:
             KernelError: A new CPU's ring can't be opened. The next sweep tries again.
         """
-        for ring in [ring for ring in self._rings if ring.retired and not ring.reader.pending]:
-            self._take_out(ring)
-        self._unsettled = self._watch.changed() or self._unsettled
-        if not self._unsettled:
-            return
-        online = online_cpus()
-        for ring in self._rings:
-            if not ring.retired and (ring.cpu not in online or not ring.is_running):
-                ring.retire()
-        present = {ring.cpu for ring in self._rings if not ring.retired}
-        for cpu in online:
-            if cpu not in present:
-                try:
-                    self._open(cpu)
-                except OSError as error:
-                    raise explain(f"read events from CPU {cpu}", error, pmu="software") from error
-        self._unsettled = False
-
-    def _take_out(self, ring: PerfRing) -> None:
-        if any(ring is drained for drained, _ in self._drained):
-            return  # the next sweep will
-        self._rings.remove(ring)
-        self._read_out[ring.cpu] = self._cpu_statistics(ring.cpu, [ring])
-        ring.close()
+        drained = [ring for ring, _ in self._drained]
+        for ring in list(self._rings):
+            if ring.retired and not ring.reader.pending and ring not in drained:
+                self._read_out[ring.cpu] = self._cpu_statistics(ring.cpu, [ring])
+                self._rings.take_out(ring)
+        self._rings.follow()
 
     def pause(self) -> None:
         """Take the events out of the array: programs get ENOENT; idempotent.
@@ -284,10 +246,5 @@ class PerfBufferSource:
 
     def close(self) -> None:
         """Give the rings back; idempotent."""
-        self._undo.close()
-
-    def _close_rings(self) -> None:
         self._drained = []
-        with ExitStack() as closing:
-            while self._rings:
-                closing.callback(self._rings.pop().close)
+        self._undo.close()

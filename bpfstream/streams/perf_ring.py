@@ -2,80 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import struct
 from contextlib import ExitStack
 
-import msgspec
-
-from bpfstream.kernel import bpf, perf
+from bpfstream.kernel import perf
 from bpfstream.kernel.eventpoll import EventPoll
-from bpfstream.kernel.memory import PAGE_SIZE, PerfBufferMapping
+from bpfstream.kernel.memory import PerfBufferMapping
 from bpfstream.rings import PerfBufferReader
-
-_CPU_KEY = struct.Struct("=I")
-_EVENT_FD = struct.Struct("=i")
-
-
-class ArrayEntry:
-    """The place of one CPU in a perf event array: the event that programs on it write through.
-
-    Args:
-        array_fd: The array.
-        cpu: The CPU, which is the key.
-    """
-
-    def __init__(self, array_fd: int, cpu: int) -> None:
-        self._array_fd = array_fd
-        self._key = _CPU_KEY.pack(cpu)
-
-    def put(self, event_fd: int) -> None:
-        """Let programs write through an event, instead of the one that they did before."""
-        bpf.map_update(self._array_fd, self._key, _EVENT_FD.pack(event_fd))
-
-    def delete(self) -> None:
-        """Give programs ENOENT instead; idempotent."""
-        try:
-            bpf.map_delete(self._array_fd, self._key)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+from bpfstream.streams.cpu_rings import ArrayEntry, CpuRing
+from bpfstream.streams.perf_options import PerfOptions
 
 
-class PerfWakeups(msgspec.Struct, frozen=True):
-    """When the kernel wakes the reader of a perf buffer; without either, at each event.
-
-    Attributes:
-        watermark: When a CPU's ring has gained so many bytes.
-        events: When a CPU has sent so many events.
-    """
-
-    watermark: int | None = None
-    events: int | None = None
-
-    def check(self, pages: int) -> None:
-        """Raise unless the kernel does what these say.
-
-        Args:
-            pages: Of each CPU's ring.
-
-        Raises:
-            ValueError: They say too much or too little, or there are such pages not.
-        """
-        if pages < 1 or pages & (pages - 1):
-            raise ValueError(f"a perf ring has a power of two of pages, not {pages}")
-        if self.watermark is not None and self.events is not None:
-            raise ValueError("watermark and wakeup_events exclude each other")
-        size = pages * PAGE_SIZE
-        # The kernel itself takes whatever is out of range for half the ring.
-        if self.watermark is not None and not 0 < self.watermark < size:
-            raise ValueError(f"watermark has to be from 1 to {size - 1}, not {self.watermark}")
-        if self.events is not None and not 0 < self.events < 1 << 32:
-            raise ValueError(f"wakeup_events has to be positive, not {self.events}")
-
-
-class PerfRing:
+class PerfRing(CpuRing):
     """The ring of one CPU that is online, in the array from the start.
 
     A wakeup costs the program that sends an event twenty times what sending does (measured; it
@@ -85,16 +23,13 @@ class PerfRing:
     `hush` puts it in the array in place of the first, `rouse` puts that one back.
 
     Attributes:
-        cpu: The CPU.
         reader: Of the ring.
         received: Samples handed over.
-        retired: Whether its CPU is gone; what is in the ring can still be read.
 
     Args:
         array_fd: The array.
         cpu: The CPU.
-        pages: Data pages of the ring.
-        wakeups: When to wake the reader.
+        options: The size of the ring, and when to wake the reader.
         quiet: Whether to have the quiet event.
         poll: Where the ring is to be watched.
 
@@ -106,44 +41,35 @@ class PerfRing:
         self,
         array_fd: int,
         cpu: int,
-        pages: int,
-        wakeups: PerfWakeups,
+        options: PerfOptions,
         *,
         quiet: bool,
         poll: EventPoll,
     ) -> None:
-        self.cpu = cpu
         self.received = 0
-        self.retired = False
         self._entry = ArrayEntry(array_fd, cpu)
         self._quiet_fd = -1
         self._hushed = False
         with ExitStack() as memory, ExitStack() as presence:
-            self._fd = perf.open_bpf_output(
+            event_fd = perf.open_bpf_output(
                 cpu,
-                wakeup_events=0 if wakeups.watermark else wakeups.events or 1,
-                wakeup_watermark=wakeups.watermark or 0,
+                wakeup_events=0 if options.watermark else options.wakeup_events or 1,
+                wakeup_watermark=options.watermark or 0,
             )
-            presence.callback(os.close, self._fd)
-            mapping = PerfBufferMapping(self._fd, pages)
+            presence.callback(os.close, event_fd)
+            mapping = PerfBufferMapping(event_fd, options.pages)
             memory.callback(mapping.close)
             self.reader = PerfBufferReader(mapping.header, mapping.data)
             memory.callback(self.reader.close)
             if quiet:
-                half = pages * PAGE_SIZE // 2
-                self._quiet_fd = perf.open_bpf_output(cpu, wakeup_watermark=half)
+                self._quiet_fd = perf.open_bpf_output(cpu, wakeup_watermark=options.size // 2)
                 presence.callback(os.close, self._quiet_fd)
-                perf.set_output(self._quiet_fd, self._fd)
-            poll.register(self._fd)
-            presence.callback(poll.unregister, self._fd)
-            self._entry.put(self._fd)
+                perf.set_output(self._quiet_fd, event_fd)
+            poll.register(event_fd)
+            presence.callback(poll.unregister, event_fd)
+            self._entry.put(event_fd)
             presence.callback(self._entry.delete)
-            self._presence, self._memory = presence.pop_all(), memory.pop_all()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether programs on its CPU can still write to it."""
-        return not self.retired and perf.is_running(self._fd)
+            super().__init__(cpu, event_fd, presence.pop_all(), memory.pop_all())
 
     @property
     def can_hush(self) -> bool:
@@ -163,7 +89,7 @@ class PerfRing:
         """
         hushed, self._hushed = self._hushed, False
         if hushed and not self.retired:
-            self._entry.put(self._fd)
+            self._entry.put(self._event_fd)
         return hushed
 
     def pause(self) -> None:
@@ -175,14 +101,4 @@ class PerfRing:
     def resume(self) -> None:
         """Take what programs send."""
         if not self.retired:
-            self._entry.put(self._fd)
-
-    def retire(self) -> None:
-        """Give up all but the memory; idempotent."""
-        self.retired = True
-        self._presence.close()
-
-    def close(self) -> None:
-        """Give up everything; idempotent."""
-        with self._memory:
-            self.retire()
+            self._entry.put(self._event_fd)
