@@ -7,17 +7,22 @@ to wait for a descriptor, and which exceptions say that a stream is closed or bu
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+import msgspec
 
 from bpfstream._native import COMPILED
 from bpfstream.errors import StreamError
 from bpfstream.rings import BatchDecoder, Drained
+from bpfstream.streams.batches import Batches
 from bpfstream.streams.delivery import delivery
+from bpfstream.streams.fan_out import FanOut
 from bpfstream.streams.pacing import Wait
+from bpfstream.streams.perf_buffer import PerfBufferSource
 from bpfstream.streams.pump import Pump
 from bpfstream.streams.source import EventSource
-from bpfstream.streams.statistics import StreamStatistics
+from bpfstream.streams.statistics import CpuStatistics, StreamStatistics
 from bpfstream.streams.wakeups import Wakeups
 
 if TYPE_CHECKING:
@@ -55,6 +60,7 @@ class BaseEventStream(Generic[T]):
         self._pump = Pump(source, max_latency=max_latency)
         self._wakeups = Wakeups(source.fileno())
         self._at_hand = delivery(self.receive, native=native)
+        self._fan_out: FanOut[T] | None = None
         self._receiving = False
         self._asleep_on = -1
 
@@ -117,7 +123,7 @@ class BaseEventStream(Generic[T]):
 
     def batches(self) -> AsyncIterator[list[T]]:
         """Iterate over batches of events: ``async for batch in stream.batches()``."""
-        return _Batches(self.receive_batch)
+        return Batches(self.receive_batch)
 
     @overload
     def columns(self) -> AsyncIterator[numpy.ndarray[Any, Any]]: ...
@@ -154,7 +160,7 @@ class BaseEventStream(Generic[T]):
             finally:
                 self._receiving = False
 
-        return _Batches(receive_columns)
+        return Batches(receive_columns)
 
     async def flush(self) -> list[T]:
         """Take all events that are in the ring now, perhaps none, without waiting for any.
@@ -173,6 +179,16 @@ class BaseEventStream(Generic[T]):
         finally:
             self._receiving = False
 
+    def look(self) -> tuple[list[T], bool]:
+        """Take what one look at the ring finds, without waiting: at most a batch.
+
+        Returns:
+            The events, perhaps none, and whether that is all that had been sent: nothing is left,
+            and no record is reserved and not committed.
+        """
+        self._check_free()
+        return self._look_now()
+
     # The stream itself
 
     @property
@@ -182,7 +198,39 @@ class BaseEventStream(Generic[T]):
 
     def statistics(self) -> StreamStatistics:
         """What was counted so far; of a closed stream, what it had counted when it was closed."""
-        return self._pump.statistics(handed_over=self._at_hand.handed_over)
+        statistics = self._pump.statistics(handed_over=self._at_hand.handed_over)
+        if self._fan_out is None:
+            return statistics
+        lost = msgspec.structs.replace(statistics.lost, subscriber=self._fan_out.dropped)
+        return msgspec.structs.replace(statistics, lost=lost)
+
+    def cpu_statistics(self) -> tuple[CpuStatistics, ...]:
+        """What each CPU sent, of a perf buffer's stream; in the order of their numbers.
+
+        Raises:
+            StreamError: The stream is not a perf buffer's.
+        """
+        return self._perf_buffer().cpus
+
+    def pause(self) -> None:
+        """Let the kernel refuse what programs send, until `resume`; idempotent.
+
+        Only a perf buffer's stream can do that. Its entries are deleted from the array, so that
+        ``bpf_perf_event_output`` fails with ENOENT: such events are not counted as lost. Events
+        sent before can still be received.
+
+        Raises:
+            StreamError: The stream is not a perf buffer's.
+        """
+        self._perf_buffer().pause()
+
+    def resume(self) -> None:
+        """Take what programs send again; idempotent.
+
+        Raises:
+            StreamError: The stream is not a perf buffer's.
+        """
+        self._perf_buffer().resume()
 
     def close(self) -> None:
         """Close the stream at once; a task that waits for an event gets the error of a closed one.
@@ -192,6 +240,8 @@ class BaseEventStream(Generic[T]):
         """
         if self._pump.is_closed:
             return
+        if self._fan_out is not None:
+            self._fan_out.close()
         self._settle()
         try:
             self._pump.close()
@@ -206,6 +256,37 @@ class BaseEventStream(Generic[T]):
         await self._checkpoint()
 
     # Inside
+
+    def _shared(self) -> FanOut[T]:
+        """What distributes the stream to subscribers, who are its only readers from now on."""
+        self._check_open()
+        if self._fan_out is None:
+            self._fan_out = FanOut(
+                self._receive_for_all, self._look_now, lambda: self._pump.source.losses
+            )
+        if not self._fan_out:
+            self._check_free()
+            self._settle()  # they get what is at hand
+        return self._fan_out
+
+    async def _receive_for_all(self) -> list[T]:
+        self._receiving = True
+        try:
+            drained = await self._drain(self._decoder)
+            self._pump.hand_over(drained.count)
+            return drained.batch
+        finally:
+            self._receiving = False
+
+    def _look_now(self) -> tuple[list[T], bool]:
+        self._settle()
+        pump = self._pump
+        drained = pump.drain(self._decoder)
+        pump.hand_over(drained.count)
+        # Whoever sleeps on the ring needs its wakeups: nothing may be held back.
+        if self._asleep_on >= 0 and pump.source.publish():
+            self._wakeups.ring()
+        return drained.batch, not drained.more and not pump.source.busy
 
     async def _drain(self, decoder: BatchDecoder[B], limit: int | None = None) -> Drained[B]:
         """Wait until a drain finds something. Nothing awaits between that drain and the return."""
@@ -250,25 +331,24 @@ class BaseEventStream(Generic[T]):
             at_hand.fill([])
             self._pump.hand_over(handed_over)
 
-    def _begin(self) -> None:
+    def _perf_buffer(self) -> PerfBufferSource:
         self._check_open()
+        source = self._pump.source
+        if not isinstance(source, PerfBufferSource):
+            raise StreamError("only the stream of a perf buffer can do that")
+        return source
+
+    def _begin(self) -> None:
+        self._check_free()
+        self._receiving = True
+
+    def _check_free(self) -> None:
+        self._check_open()
+        if self._fan_out:
+            raise self.busy("this event stream is read by its subscriptions")
         if self._receiving:
             raise self.busy("another task is receiving from this event stream")
-        self._receiving = True
 
     def _check_open(self) -> None:
         if self._pump.is_closed:
             raise self.closed("the event stream")
-
-
-class _Batches(Generic[B]):
-    """What a coroutine function gives, one an iteration."""
-
-    def __init__(self, receive: Callable[[], Awaitable[B]]) -> None:
-        self._receive = receive
-
-    def __aiter__(self) -> AsyncIterator[B]:
-        return self
-
-    async def __anext__(self) -> B:
-        return await self._receive()

@@ -10,6 +10,9 @@ import trio
 
 from bpfstream.errors import closed
 from bpfstream.streams.base import BaseEventStream
+from bpfstream.streams.base_subscription import DEFAULT_CAPACITY
+from bpfstream.streams.inbox import Overflow
+from bpfstream.streams.subscription import Subscription
 
 T = TypeVar("T")
 
@@ -58,6 +61,33 @@ class EventStream(BaseEventStream[T], trio.abc.ReceiveChannel[T]):
 
     def __anext__(self) -> Awaitable[T]:  # type: ignore[override] # a coroutine or as good as one
         return self._at_hand.__anext__()
+
+    def subscribe(
+        self, capacity: int = DEFAULT_CAPACITY, overflow: Overflow = "block"
+    ) -> Subscription[T]:
+        """Receive every event from now on, beside other subscribers who do.
+
+        As long as there are subscriptions, they are the only way to receive from the stream:
+        whatever is received from the stream itself raises `trio.BusyResourceError`. Events in the
+        ring that nobody has received yet go to the subscribers. Closing the stream closes its
+        subscriptions.
+
+        Args:
+            capacity: The most events that wait for this subscriber.
+            overflow: What happens when it is slow. ``"block"``: the other subscribers wait for it,
+                and the ring fills up. ``"drop_oldest"`` and ``"drop_newest"``: it loses events,
+                and nobody else does; a `Lost` stands in their place, and they are counted.
+
+        Returns:
+            The subscription, which has begun: a context manager that closes it, with ``with`` or
+            ``async with``.
+
+        Raises:
+            ValueError: There is no such overflow, or no capacity.
+            trio.ClosedResourceError: The stream was closed.
+            trio.BusyResourceError: A task is receiving from the stream itself.
+        """
+        return Subscription(self._shared(), capacity, overflow)
 
     async def _checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
