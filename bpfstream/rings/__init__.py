@@ -8,6 +8,7 @@ from bpfstream.rings.drain import Drained, drain
 from bpfstream.rings.perf import PerfBufferReader
 from bpfstream.rings.perf_backward import BackwardPerfReader
 from bpfstream.rings.ringbuf import RingBufferReader
+from bpfstream.rings.ringbuf_overwrite import OverwriteRingBufferReader
 from bpfstream.rings.runs import Part, Ring, Run, Taken
 from bpfstream.rings.user_ringbuf import Reservation, UserRingBufferWriter
 
@@ -17,6 +18,7 @@ __all__ = [
     "Decode",
     "Drained",
     "EachRecord",
+    "OverwriteRingBufferReader",
     "Part",
     "PerfBufferReader",
     "Reservation",

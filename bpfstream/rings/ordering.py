@@ -73,10 +73,10 @@ def ordering_for(native: bool, barrier: Barrier | None = None) -> Ordering:
 
     Args:
         native: Take the atomic accesses of the compiled module.
-        barrier: The barrier to use in Python; by default what this machine needs.
+        barrier: What to use as barrier; by default what this machine needs.
     """
     if native:
-        return Ordering(hot.load_position, hot.store_position, hot.fence, hot.fence)
+        return Ordering(hot.load_position, hot.store_position, barrier or hot.fence, hot.fence)
     barrier = barrier if barrier is not None else barrier_for()
 
     # A memoryview of "Q" accesses an aligned word of 8 bytes at once.

@@ -26,7 +26,7 @@ class PerfBufferReader:
     Args:
         header_page: The control page, writable.
         data: The data area: `capacity` bytes, mapped once.
-        barrier: What orders memory accesses in Python; by default what this machine needs.
+        barrier: What orders memory accesses; by default what this machine needs.
         native: Use the compiled module.
 
     Raises:

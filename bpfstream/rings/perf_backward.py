@@ -66,7 +66,7 @@ class BackwardPerfReader:
     Args:
         header_page: The control page (``struct perf_event_mmap_page``); may be read-only.
         data: The data area: `capacity` bytes, mapped once; may be read-only.
-        barrier: What orders memory accesses in Python; by default what this machine needs.
+        barrier: What orders memory accesses; by default what this machine needs.
         native: Use the compiled module.
 
     Raises:

@@ -31,7 +31,7 @@ _HELD_BACK_SHARE = 8
 """A record is held back only if it takes no more than this part of the ring, one in so many."""
 
 
-class _Scan(msgspec.Struct, gc=False):
+class Scanned(msgspec.Struct, gc=False):
     """What a look at the headers found, and where the next one begins.
 
     Attributes:
@@ -54,7 +54,7 @@ class RingBufferReader:
         consumer: The consumer page, writable: its first 8 bytes are the consumer position.
         producer: The producer page: its first 8 bytes are the producer position.
         data: The data area, mapped twice: 2 x `capacity` bytes.
-        barrier: What orders memory accesses in Python; by default what this machine needs.
+        barrier: What orders memory accesses; by default what this machine needs.
         native: Use the compiled module.
 
     Raises:
@@ -81,7 +81,7 @@ class RingBufferReader:
         self._ordering = ordering_for(native, barrier)
         self._native = native
         self._position = self._consumer[0]  # of the next record to take
-        self._scanned: _Scan | None = None
+        self._scanned: Scanned | None = None
         self._discarded = 0
         self._closed = False
 
@@ -136,13 +136,10 @@ class RingBufferReader:
 
     def keep(self, count: int) -> None:
         """Of the records taken, keep the first `count`: the others are unread again."""
-        scan = self._scanned
-        if scan is None or count >= scan.taken.count:
+        scanned = self._scanned
+        if scanned is None or count >= scanned.taken.count:
             return
-        self._scanned = None
-        if count:
-            limit = scan.taken.count + scan.discarded
-            self._scanned = self._scan(scan.start, self.position_of(count, scan), limit)
+        self._scanned = self._first(scanned, count) if count else None
 
     def release(self, *, hold_back: bool = False) -> None:
         """Hand the space of what was taken back to the kernel; idempotent.
@@ -154,14 +151,14 @@ class RingBufferReader:
                 for it. A record of more than an eighth of the ring is not held back: its space
                 might be what a program waits for.
         """
-        scan, self._scanned = self._scanned, None
-        if scan is not None:
-            self._position = scan.end
-            self._discarded += scan.discarded
+        scanned, self._scanned = self._scanned, None
+        if scanned is not None:
+            self._position = scanned.end
+            self._discarded += scanned.discarded
         end = self._position
-        if hold_back and scan is not None:
-            size = (end - scan.last) & POSITION_MASK
-            end = scan.last if size * _HELD_BACK_SHARE <= self.capacity else end
+        if hold_back and scanned is not None:
+            size = (end - scanned.last) & POSITION_MASK
+            end = scanned.last if size * _HELD_BACK_SHARE <= self.capacity else end
         elif hold_back:
             return
         if self._consumer[0] != end:
@@ -177,18 +174,18 @@ class RingBufferReader:
         self._ordering.fence()
         return self.pending
 
-    def position_of(self, index: int, scan: _Scan | None = None) -> int:
+    def position_of(self, index: int, scanned: Scanned | None = None) -> int:
         """The ring position of a record that was taken.
 
         Raises:
             IndexError: There are not as many.
         """
-        scan = scan or self._scanned
-        if scan is None:
+        scanned = scanned or self._scanned
+        if scanned is None:
             raise IndexError("nothing is taken")
-        _, offset = payload_offset(scan.taken.parts, index)
-        ahead = (offset - RECORD_HEADER_SIZE - scan.start) & self._mask
-        return (scan.start + ahead) & POSITION_MASK
+        _, offset = payload_offset(scanned.taken.parts, index)
+        ahead = (offset - RECORD_HEADER_SIZE - scanned.start) & self._mask
+        return (scanned.start + ahead) & POSITION_MASK
 
     def close(self) -> None:
         """Let go of the memory, so that it can be unmapped; what is taken stays unread."""
@@ -200,14 +197,19 @@ class RingBufferReader:
         for view in (self._headers, self._data, self._producer, self._consumer):
             view.release()
 
-    def _scan(self, start: int, producer: int, limit: int) -> _Scan:
+    def _scan(self, start: int, producer: int, limit: int) -> Scanned:
         """Look at the headers from `start`, up to `producer` and `limit`."""
         if self._native:
             found = scan_compiled(self._data, start, producer, limit)
         else:
             found = scan(self._headers, start, producer, limit)
         runs, count, end, last, discarded, more = found
-        return _Scan(start, end, last, Taken([(self._data, runs)], count, more), discarded)
+        return Scanned(start, end, last, Taken([(self._data, runs)], count, more), discarded)
+
+    def _first(self, scanned: Scanned, count: int) -> Scanned | None:
+        """The first `count` records of those that a scan found, of which there are more."""
+        limit = scanned.taken.count + scanned.discarded
+        return self._scan(scanned.start, self.position_of(count, scanned), limit)
 
     def _next_header(self) -> int | None:
         """The first word of the next header to take; None when there is none."""

@@ -44,7 +44,7 @@ class UserRingBufferWriter:
         producer_page: The producer page, writable: its first 8 bytes are the producer position.
         consumer_page: The consumer page: its first 8 bytes are the consumer position.
         data: The data area, writable, mapped twice: 2 x `capacity` bytes.
-        barrier: What orders memory accesses in Python; by default what this machine needs.
+        barrier: What orders memory accesses; by default what this machine needs.
         native: Use the compiled module.
 
     Raises:
