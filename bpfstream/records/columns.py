@@ -24,8 +24,9 @@ bytes, which events allow, is filled up with zeros; what is behind the struct is
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bpfstream._native import COMPILED, hot
 from bpfstream.errors import MissingPackageError, SchemaError
@@ -36,6 +37,19 @@ from bpfstream.rings import BatchDecoder, Part
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+    from bpfstream.records.column_layout import Raw
+
+    Bytes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint8]]
+
+_LEAST_BLOCK = 1 << 16
+"""Bytes of a batch below which the allocator has memory at hand."""
+
+_BLOCKS = 4
+"""Batches whose memory is kept: one at work, one or two that the program looks at."""
+
+_SPARE = 8
+"""Times its size that a batch takes of memory at most, for its program may keep it."""
 
 
 class Columns:
@@ -105,6 +119,7 @@ class NumpyDecoder:
         self.layout = ColumnLayout(record_type.shape, record_type.byteorder)
         self._record_type = record_type
         self._native = native
+        self._memory = _Memory()
 
     def decode(self, parts: Sequence[Part]) -> tuple[np.ndarray[Any, np.dtype[np.void]], int]:
         """An array of the records, and how many there are.
@@ -112,11 +127,9 @@ class NumpyDecoder:
         Raises:
             DecodeError: The first record is too short.
         """
-        import numpy
-
         dtype, size, least = self.layout.dtype, self.layout.size, self._record_type.shape.least
         wanted = sum(run[3] for _, runs in parts for run in runs)
-        raw = numpy.empty((wanted, dtype.itemsize), numpy.uint8)
+        raw = self._memory.rows(wanted, dtype.itemsize)
         if self._native:
             count = hot.gather(parts, size, least, raw.data, dtype.itemsize)
         else:
@@ -138,7 +151,9 @@ class NumpyDecoder:
             return batches[0]
         dtype = self.layout.dtype
         rows = [batch.view(numpy.uint8).reshape(len(batch), dtype.itemsize) for batch in batches]
-        raw = numpy.concatenate([numpy.empty((0, dtype.itemsize), numpy.uint8), *rows])
+        raw = self._memory.rows(sum(map(len, rows)), dtype.itemsize)
+        if rows:
+            numpy.concatenate(rows, out=raw)
         return raw.view(dtype)[:, 0]
 
     def _refuse_first(self, parts: Sequence[Part]) -> None:
@@ -146,6 +161,52 @@ class NumpyDecoder:
         buffer, runs = next(part for part in parts if part[1])
         offset, length, _, _ = runs[0]
         self._record_type.decode(buffer, offset, length)
+
+
+class _Memory:
+    """Memory for batches; that of a batch which nobody looks at any more is used again.
+
+    Fresh memory comes page by page, at several times the cost of the copy into it.
+    """
+
+    def __init__(self) -> None:
+        self._leases: list[weakref.ref[_Lease]] = []
+        self._blocks: list[Bytes] = []
+
+    def rows(self, count: int, width: int) -> Raw:
+        """Rows of bytes, with anything in them."""
+        import numpy
+
+        size = count * width
+        if size < _LEAST_BLOCK:
+            return numpy.empty((count, width), numpy.uint8)
+        lease = _Lease(self._block(size), (count, width))
+        self._leases.append(weakref.ref(lease))
+        rows: Raw = numpy.asarray(lease)
+        return rows
+
+    def _block(self, size: int) -> Bytes:
+        """Memory that nobody uses, the last of the list from now on."""
+        import numpy
+
+        for index, lease in enumerate(self._leases):
+            block = self._blocks[index]
+            if lease() is None and size <= len(block) <= _SPARE * size:
+                del self._leases[index], self._blocks[index]
+                break
+        else:
+            block = numpy.empty(1 << (size - 1).bit_length(), numpy.uint8)
+            del self._leases[: 1 - _BLOCKS], self._blocks[: 1 - _BLOCKS]
+        self._blocks.append(block)
+        return block
+
+
+class _Lease:
+    """The base of all arrays that look at one batch: it lives as long as any of them."""
+
+    def __init__(self, block: Bytes, shape: tuple[int, int]) -> None:
+        self._block = block
+        self.__array_interface__ = {**block.__array_interface__, "shape": shape}
 
 
 def _gather(parts: Sequence[Part], size: int, least: int, rows: np.ndarray[Any, Any]) -> int:
