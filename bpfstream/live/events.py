@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -69,6 +70,7 @@ def open_stream(
     maps[name]  # or KeyError
     carried, decoder = event_decoder(spec, name, types, tag)
 
+    @cache  # a decoder uses the memory of batches again
     def column_decoder(format: ColumnFormat) -> BatchDecoder[Any]:  # noqa: A002
         from bpfstream.records.columns import Columns
 
