@@ -984,6 +984,10 @@ plan_traverse(PyObject *self, visitproc visit, void *arg)
     Plan *plan = (Plan *)self;
 
     Py_VISIT(Py_TYPE(self));
+    int tag_result = visit_node(&plan->tag, visit, arg);
+    if (tag_result != 0) {
+        return tag_result;
+    }
     for (Py_ssize_t i = 0; i < plan->count; i++) {
         int result = visit_node(&plan->layouts[i].root, visit, arg);
         if (result != 0) {
@@ -998,6 +1002,7 @@ plan_clear(PyObject *self)
 {
     Plan *plan = (Plan *)self;
 
+    clear_node(&plan->tag);
     for (Py_ssize_t i = 0; i < plan->count; i++) {
         plan->layouts[i].expressible = false;
         clear_node(&plan->layouts[i].root);

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# usage: run.sh PYTHON [PYTEST_ARGUMENT...]
+# Runs the tests of the compiled module with it built under AddressSanitizer and UndefinedBehaviorSanitizer,
+# for PYTHON, which has pytest; then looks for memory that it allocated and nobody can reach any more. The
+# first fault ends the run. The build is in .cache/sanitized, beside a copy of the package; the module of
+# other runs stays as it is.
+set -euo pipefail
+python=$(realpath -s "$1"); shift
+cd "$(dirname "$0")/../.."
+build=.cache/sanitized
+rm -rf "$build/lib"
+# what is warned of is an error here, for setup.py is content with a warning
+CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1 -Werror" \
+  LDFLAGS="-fsanitize=address,undefined" BPFSTREAM_PURE=0 BPFSTREAM_REQUIRE_COMPILED=1 \
+  "$python" setup.py -q build --build-base "$build/base" --build-lib "$build/lib"
+
+# The interpreter knows nothing of sanitizers: their runtimes come before all other libraries
+runtimes=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)
+export UBSAN_OPTIONS=print_stacktrace=1
+sanitized() { # ASAN_OPTIONS COMMAND...
+  env LD_PRELOAD="$runtimes" PYTHONMALLOC=malloc ASAN_OPTIONS="abort_on_error=1:$1" "${@:2}"
+}
+tests=("$python" -m pytest -q -p no:cacheprovider -o "pythonpath=$build/lib .")
+
+PYTHONPATH=$build/lib sanitized detect_leaks=0 "$python" -P -c \
+  'from bpfstream._native import hot; assert "sanitized" in hot.__file__, hot.__file__'
+# those that take the fixture `native`, or use the module itself
+if [ $# -eq 0 ]; then
+  mapfile -t files < <(grep -lE '\bnative\b|\bhot\b' tests/unit/test_*.py | grep -v test_package.py)
+  set -- -k "not pure" "${files[@]}"
+fi
+sanitized detect_leaks=0 "${tests[@]}" "$@"
