@@ -61,6 +61,8 @@ class Feature(Enum):
     GLOBAL_DATA = "global variables", "5.2"
     ARRAY_MMAP = "memory-mapped arrays", "5.5"
     RINGBUF = "ring buffers", "5.8"
+    RINGBUF_OVERWRITE = "ring buffers that overwrite their oldest records", "6.19"
+    USER_RINGBUF = "user ring buffers", "6.1"
     MEMCG_ACCOUNTING = "accounting of BPF memory to control groups", "5.11"
     PROBE_READ_KERNEL = "the helper bpf_probe_read_kernel", "5.5"
     ATTACH_COOKIE = "the helper bpf_get_attach_cookie", "5.15"
@@ -194,9 +196,9 @@ def _array_mmap() -> bool:
     return _accepts(lambda: bpf.map_create(MapType.ARRAY, 4, 4, 1, MapFlags.MMAPABLE))
 
 
-def _ringbuf() -> bool:
+def _ringbuf(map_type: MapType, flags: MapFlags = MapFlags(0)) -> bool:
     size = os.sysconf("SC_PAGE_SIZE")
-    return _accepts(lambda: bpf.map_create(MapType.RINGBUF, 0, 0, size))
+    return _accepts(lambda: bpf.map_create(map_type, 0, 0, size, flags))
 
 
 _FUNC_PROTO = probe.btf_type(0, Kind.FUNC_PROTO, 0, 5, 1, count=1)
@@ -328,7 +330,9 @@ _QUESTIONS = {
     ),
     Feature.GLOBAL_DATA: _Question(_global_data),
     Feature.ARRAY_MMAP: _Question(_array_mmap),
-    Feature.RINGBUF: _Question(_ringbuf),
+    Feature.RINGBUF: _Question(lambda: _ringbuf(MapType.RINGBUF)),
+    Feature.RINGBUF_OVERWRITE: _Question(lambda: _ringbuf(MapType.RINGBUF, MapFlags.RB_OVERWRITE)),
+    Feature.USER_RINGBUF: _Question(lambda: _ringbuf(MapType.USER_RINGBUF)),
     Feature.MEMCG_ACCOUNTING: _Question(memlock.probe_cgroup_accounting),
     Feature.PROBE_READ_KERNEL: _Question(
         lambda: _loads(ProgramType.TRACEPOINT, probe.reading(_PROBE_READ_KERNEL)),

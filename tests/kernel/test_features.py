@@ -16,6 +16,8 @@ BY_VERSION_ALONE = [
     Feature.GLOBAL_DATA,
     Feature.ARRAY_MMAP,
     Feature.RINGBUF,
+    Feature.RINGBUF_OVERWRITE,
+    Feature.USER_RINGBUF,
     Feature.MEMCG_ACCOUNTING,
     Feature.ATTACH_COOKIE,
     Feature.BTF,
