@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from typing import Literal
 
-_SMALLEST = 16
+_FIRST = 16
 _LARGEST = 1024
-"""Words that are compared at once."""
+_SMALLEST = 4
+"""Words that are compared at once: at first, later on, and to find the one that differs."""
 
 
 def count_equal(words: memoryview, width: Literal["I", "Q"], word: int, limit: int) -> int:
@@ -26,7 +27,7 @@ def count_equal(words: memoryview, width: Literal["I", "Q"], word: int, limit: i
         word: What they are compared with.
         limit: How many to look at, at most as many as there are.
     """
-    equal, size, step_up = 0, _SMALLEST, True
+    equal, size, step_up = 0, _FIRST, True
     pattern = memoryview(struct.pack(width, word) * min(limit, _LARGEST)).cast(width)
     while equal < limit and size >= _SMALLEST:
         size = min(size, limit - equal)
