@@ -25,6 +25,7 @@ when the stream is closed: a program may need just that space.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 from bpfstream.rings import BatchDecoder, Drained
@@ -50,30 +51,44 @@ class Pump:
         source: The ring; the pump closes it.
         max_latency: Seconds that an event may wait in the ring for others to join it; 0 for a
             wakeup an event.
+        clock: What tells the time, in seconds.
 
     Attributes:
         source: The ring.
     """
 
-    def __init__(self, source: EventSource, *, max_latency: float) -> None:
+    def __init__(
+        self,
+        source: EventSource,
+        *,
+        max_latency: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if not 0 <= max_latency < float("inf"):
             raise ValueError(
                 f"max_latency is in seconds, neither negative nor infinite: {max_latency}"
             )
         self.source = source
+        self._clock = clock
         self._pacing = Pacing(max_latency)
         self._look = True  # there may be something that nobody will announce
         self._found = False  # by the last look
+        self._wait: Wait | None = None  # what was said last
+        self._rested = True  # since the last look
         self._tick: Wait | None = None  # what to wait for after a look that found something
         self._taken = 0  # by the last drain, and not handed over or given back
         self._limit = _FIRST_LIMIT
-        self._looked_at = self._sweep_at = time.monotonic()
+        self._looked_at = self._sweep_at = clock()
         self._received = self._decoded = self._wakeups = self._drains = 0
         self._longest_gap = 0.0
         self._final: StreamStatistics | None = None
 
     def step(self) -> Wait | None:
         """What to wait for; None when a drain comes next."""
+        self._wait = self._next_wait()
+        return self._wait
+
+    def _next_wait(self) -> Wait | None:
         if self._look:
             return None
         if self._pacing.timer_driven and self._found:
@@ -108,11 +123,14 @@ class Pump:
     def _drain(self, decoder: BatchDecoder[B], limit: int, *, adapt: bool) -> Drained[B]:
         self.hand_over(0)
         source, pacing = self.source, self._pacing
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_INTERVAL
             source.sweep()
-        gathered = source.fullness if pacing.timer_driven else 0.0
+        if self._rested:
+            self._rested = False
+            gathered = source.fullness if pacing.timer_driven else 0.0
+            self._tick = pacing.tick(gathered, now - self._looked_at)
         self._look = True  # if the drain fails
         drained = source.drain(decoder, limit)
         self._drains += 1
@@ -124,11 +142,10 @@ class Pump:
             gap = now - self._looked_at
             if gap > self._longest_gap:
                 self._longest_gap = gap
-            self._tick = pacing.tick(gathered, gap)
         self._looked_at = now
         if drained.more:
             if adapt:
-                self._adapt(time.monotonic() - now)
+                self._adapt(self._clock() - now)
         elif self._found and self._tick is None:
             self._look = pacing.timer_driven
         pacing.drained(drained.count)
@@ -160,11 +177,11 @@ class Pump:
             readable: Whether the descriptor was readable, if that was waited for.
         """
         self._wakeups += 1
-        self._look = True
-        if self._pacing.timer_driven:
+        self._look = self._rested = True
+        if self._wait is None or not self._wait.readable:
             return
         if readable:
-            self._looked_at = now = time.monotonic()
+            self._looked_at = now = self._clock()
             self._pacing.woken(now)
         else:
             self._pacing.swept(pending=self.source.pending)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,87 +11,9 @@ import pytest
 import trio
 import trio.testing
 
-from bpfstream.errors import DecodeError
-from bpfstream.rings import BatchDecoder, Drained, EachRecord, copy_record
-from bpfstream.streams import EventStream, Losses
-
-NUMBERS = EachRecord(copy_record)
-"""What FakeRing does not use: it has values, not records."""
-
-
-class FakeRing:
-    """A ring of numbers in memory, readable through a pipe that holds a byte while it has some."""
-
-    capacity = 1 << 20
-    discarded = 0
-    losses = Losses()
-
-    def __init__(self) -> None:
-        self._read_end, self._write_end = os.pipe()
-        self.content: list[int | Exception] = []
-        self.held = 0
-        self.busy = False
-        self.silent = False
-        self.closed = 0
-
-    def put(self, *values: int | Exception) -> None:
-        if not self.content and not self.silent:
-            os.write(self._write_end, b"!")
-        self.content += values
-
-    def reserve(self) -> None:
-        """As after bpf_ringbuf_reserve: readable, yet nothing to take."""
-        self.busy = True
-        os.write(self._write_end, b"!")
-
-    def commit(self, value: int) -> None:
-        self.busy = False
-        self.content.append(value)
-
-    def fileno(self) -> int:
-        return self._read_end
-
-    def drain(self, decoder: BatchDecoder[list[int]], limit: int) -> Drained[list[int]]:
-        self.release(self.held)
-        if self.content and isinstance(self.content[0], Exception):
-            raise self.content.pop(0)
-        taken: list[int] = []
-        for value in [] if self.busy else self.content[:limit]:
-            if isinstance(value, Exception):
-                break
-            taken.append(value)
-        self.held = len(taken)
-        return Drained(taken, len(taken), len(self.content) > len(taken))
-
-    def release(self, count: int, *, hold_back: bool = False) -> None:
-        had_some = bool(self.content)
-        del self.content[: min(count, self.held)]
-        self.held = 0
-        if had_some and not self.content and not self.silent:
-            os.read(self._read_end, 1)
-
-    def publish(self) -> bool:
-        return self.pending
-
-    def sweep(self) -> None:
-        pass
-
-    @property
-    def pending(self) -> bool:
-        return bool(self.content) and not self.busy
-
-    @property
-    def backlog(self) -> int:
-        return len(self.content) * 16
-
-    @property
-    def fullness(self) -> float:
-        return self.backlog / self.capacity
-
-    def close(self) -> None:
-        self.closed += 1
-        os.close(self._read_end)
-        os.close(self._write_end)
+from bpfstream.errors import DecodeError, StreamError
+from bpfstream.streams import EventStream
+from tests.support.fake_ring import NUMBERS, FakeRing
 
 
 @pytest.fixture
@@ -100,9 +22,9 @@ def ring() -> FakeRing:
 
 
 @pytest.fixture
-def stream(ring: FakeRing) -> Iterator[EventStream[int]]:
+def stream(ring: FakeRing, native: bool) -> Iterator[EventStream[int]]:
     with ExitStack() as closing:
-        stream = EventStream(ring, NUMBERS)
+        stream = EventStream(ring, NUMBERS, native=native)
         closing.callback(stream.close)
         yield stream
 
@@ -163,16 +85,54 @@ async def test_changing_a_batch_changes_nothing_else(
     assert stream.statistics().received == 3
 
 
-async def test_every_receive_is_a_checkpoint(ring: FakeRing, stream: EventStream[int]) -> None:
+def coroutine_functions(kind: type) -> list[str]:
+    """The public ones of a class; a plain function that returns a coroutine is one too."""
+    return [
+        name
+        for name, function in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_")
+        and (inspect.iscoroutinefunction(function) or "Awaitable" in str(function.__annotations__))
+    ]
+
+
+def test_the_coroutines_are_known() -> None:
+    assert {"receive", "receive_batch", "flush", "aclose"} <= set(coroutine_functions(EventStream))
+
+
+@pytest.mark.parametrize("name", coroutine_functions(EventStream))
+@pytest.mark.parametrize("content", [range(0), range(10)], ids=["empty", "filled"])
+async def test_every_coroutine_is_a_checkpoint(
+    ring: FakeRing, stream: EventStream[int], name: str, content: range
+) -> None:
+    async with trio.open_nursery() as nursery:
+        if content:
+            ring.put(*content)
+        else:
+
+            async def put_later() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                ring.put(1)
+
+            nursery.start_soon(put_later)
+        with trio.testing.assert_checkpoints():
+            await getattr(stream, name)()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("iterate", [aiter, EventStream.batches], ids=["events", "batches"])
+async def test_the_first_turn_of_an_iteration_is_a_checkpoint(
+    ring: FakeRing, stream: EventStream[int], iterate
+) -> None:
     ring.put(*range(10))
     with trio.testing.assert_checkpoints():
-        await stream.receive()
-    with trio.testing.assert_checkpoints():
-        await stream.receive_batch()
-    with trio.testing.assert_checkpoints():
-        await stream.aclose()
-    with trio.testing.assert_checkpoints():
-        await stream.aclose()
+        await anext(iterate(stream))
+
+
+@pytest.mark.parametrize("name", ["receive", "receive_batch", "flush"])
+async def test_what_follows_a_close_raises(stream: EventStream[int], name: str) -> None:
+    stream.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await getattr(stream, name)()
 
 
 async def test_a_cancelled_receive_takes_nothing(ring: FakeRing, stream: EventStream[int]) -> None:
@@ -252,6 +212,98 @@ async def test_closing_is_idempotent_and_ends_the_stream(ring: FakeRing) -> None
         await anext(aiter(stream))
 
 
+async def test_a_closed_stream_keeps_its_statistics(ring: FakeRing) -> None:
+    stream = EventStream(ring, NUMBERS)
+    ring.put(1, 2, 3)
+    await stream.receive()
+    stream.close()
+    statistics = stream.statistics()
+    assert (statistics.received, statistics.decoded) == (1, 1)
+    assert statistics.backlog == 2 * 16
+    assert stream.statistics() is statistics
+
+
+async def test_statistics_count_events_as_they_are_handed_over(
+    ring: FakeRing, stream: EventStream[int]
+) -> None:
+    ring.put(*range(10))
+    for received in range(1, 4):
+        await stream.receive()
+        assert stream.statistics().received == received
+    statistics = stream.statistics()
+    assert statistics.decoded == 10
+    assert statistics.drains == 1
+    assert statistics.wakeups == 0
+    assert statistics.capacity == ring.capacity
+
+
+async def test_flush_takes_what_is_there_and_waits_for_nothing(
+    ring: FakeRing, stream: EventStream[int]
+) -> None:
+    assert await stream.flush() == []
+    ring.silent = True
+    ring.put(*range(5000))
+    assert await stream.flush() == list(range(5000))
+    assert await stream.flush() == []
+    assert ring.content == []
+    assert stream.statistics().received == 5000
+
+
+async def test_flush_begins_with_what_is_at_hand(ring: FakeRing, stream: EventStream[int]) -> None:
+    ring.put(1, 2, 3)
+    assert await stream.receive() == 1
+    ring.put(4)
+    assert await stream.flush() == [2, 3, 4]
+
+
+async def test_a_cancelled_flush_takes_nothing(ring: FakeRing, stream: EventStream[int]) -> None:
+    ring.put(1, 2)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await stream.flush()
+    assert await stream.flush() == [1, 2]
+
+
+async def test_columns_follow_events(ring: FakeRing) -> None:
+    """What was not handed over as an event comes as a column."""
+    async with EventStream(ring, NUMBERS, columns=lambda _: NUMBERS) as stream:
+        ring.put(*range(10))
+        assert await stream.receive() == 0
+        assert await anext(stream.columns()) == list(range(1, 10))
+        assert stream.statistics().received == 10
+        assert ring.content == []
+
+
+async def test_columns_need_a_struct(stream: EventStream[int]) -> None:
+    with pytest.raises(StreamError, match="columns"):
+        stream.columns()
+
+
+async def test_there_are_two_formats_of_columns(stream: EventStream[int]) -> None:
+    with pytest.raises(ValueError, match="pandas"):
+        stream.columns("pandas")  # type: ignore[call-overload]
+
+
+async def test_what_is_handed_over_is_published_before_the_stream_sleeps(
+    ring: FakeRing, stream: EventStream[int]
+) -> None:
+    ring.put(1, 2, 3)
+    await stream.receive_batch()
+    assert ring.held_back == 1, "meanwhile nobody need wake the consumer"
+    with trio.move_on_after(0.01):
+        await stream.receive()
+    assert ring.held_back == 0
+
+
+async def test_closing_publishes(ring: FakeRing) -> None:
+    stream = EventStream(ring, NUMBERS)
+    ring.put(1, 2, 3)
+    await stream.receive_batch()
+    assert ring.held_back == 1
+    await stream.aclose()
+    assert ring.held_back == 0
+
+
 async def test_closing_wakes_a_waiting_task(stream: EventStream[int]) -> None:
     async with trio.open_nursery() as nursery:
 
@@ -291,7 +343,7 @@ async def test_a_busy_record_is_waited_for(ring: FakeRing, stream: EventStream[i
 
 
 async def test_events_sent_without_a_wakeup_are_found(
-    ring: FakeRing, stream: EventStream[int], autojump_clock: trio.testing.MockClock
+    ring: FakeRing, stream: EventStream[int]
 ) -> None:
     ring.silent = True
     async with trio.open_nursery() as nursery:
@@ -306,9 +358,33 @@ async def test_events_sent_without_a_wakeup_are_found(
     assert received == [9]
 
 
-def test_a_negative_latency_is_refused(ring: FakeRing) -> None:
+async def test_a_program_that_never_wakes_is_read_by_the_timer(
+    ring: FakeRing, stream: EventStream[int]
+) -> None:
+    """Sweeps find the first events; from then on nobody waits for a sweep."""
+    ring.silent = True
+    async with trio.open_nursery() as nursery:
+        received: list[int] = []
+
+        async def consume() -> None:
+            async for event in stream:
+                received.append(event)
+
+        nursery.start_soon(consume)
+        for value in range(40):
+            await trio.sleep(0.05)  # long enough to turn back to waiting
+            ring.put(value)
+        await trio.sleep(0.3)
+        assert received == list(range(40))
+        nursery.cancel_scope.cancel()
+    # 40 sweeps would have been 40 wakeups; a timer ticks some hundred times a second.
+    assert stream.statistics().wakeups > 100
+
+
+@pytest.mark.parametrize("latency", [-1.0, float("inf"), float("nan")])
+def test_a_latency_that_is_none_is_refused(ring: FakeRing, latency: float) -> None:
     with pytest.raises(ValueError, match="max_latency"):
-        EventStream(ring, NUMBERS, max_latency=-1)
+        EventStream(ring, NUMBERS, max_latency=latency)
     ring.close()
 
 
