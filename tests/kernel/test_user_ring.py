@@ -245,15 +245,18 @@ async def test_closing_ends_waits_and_gives_up_reservations(obj: bpfstream.Objec
     async def send() -> None:
         await ring.send(bytes(LARGEST))
 
+    release = trio.Event()
+
     async def reserve() -> None:
         async with ring.reserve(COMMAND.size):
-            await trio.sleep(0.01)
+            await release.wait()
 
     async with trio.open_nursery() as nursery:
         for sender in (reserve, send, send):
             nursery.start_soon(caught, sender)
-        await trio.testing.wait_all_tasks_blocked(0.001)
+            await trio.testing.wait_all_tasks_blocked()
         ring.close()
+        release.set()
     assert len(errors) == 3
     async with obj.user_ring("commands", type=bytes) as again:
         await again.send(record(0))
