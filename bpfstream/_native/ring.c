@@ -2,6 +2,9 @@
  *
  * The kernel writes to this memory all the time. Each word is read once, with the order that its
  * writer expects, and whatever it says is checked against the size that the data really has.
+ *
+ * Safe without the GIL: nothing is kept between calls, buffers are held during one, and a ring has
+ * one reader, which is for one thread at a time.
  */
 #include "runs.h"
 
