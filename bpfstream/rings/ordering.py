@@ -89,6 +89,6 @@ def ordering_for(native: bool, barrier: Barrier | None = None) -> Ordering:
         barrier()
         view[0] = position
 
-    # On x86, s390x and arm64 the two operations on a lock keep a store ahead of a load too. Elsewhere
-    # (powerpc) arming epoll does, which looks at the positions in the kernel.
+    # On x86, s390x and arm64 the two operations on a lock keep a store ahead of a load too.
+    # Elsewhere (powerpc) arming epoll does, which looks at the positions in the kernel.
     return Ordering(load, store, barrier, lock_barrier())
