@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Start(msgspec.Struct, frozen=True):
     """
 
     ms: float
-    cpu_ms: float | None = None
+    cpu_ms: float
     megabytes: float | None = None
 
 
@@ -68,9 +69,16 @@ def startup(run: Run) -> Iterator[Figure]:
 def _start(peer: Peer) -> Start:
     begun = time.monotonic_ns()
     if peer is IMPORT_TRIO:
+        before = _cpu_seconds_of_children()
         output_of(peer)
-        return Start((time.monotonic_ns() - begun) / 1e6)
+        cpu = _cpu_seconds_of_children() - before
+        return Start((time.monotonic_ns() - begun) / 1e6, cpu * 1000)
     return parse_start(output_of(peer, "startup", OBJECT), begun)
+
+
+def _cpu_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def parse_start(output: str, begun: int) -> Start:
