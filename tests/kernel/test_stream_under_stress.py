@@ -8,8 +8,6 @@ and a payload made from it.
 from __future__ import annotations
 
 import random
-import struct
-from collections import defaultdict
 from subprocess import Popen
 
 import pytest
@@ -17,28 +15,13 @@ import trio
 
 import bpfstream
 from bpfstream.kernel.features import Feature
+from tests.support.ledger import Ledger
 from tests.support.producers import start_producer
 from tests.support.requirements import program_path, require
 
 PRODUCERS = 4
-RECORDS = 60_000
+RECORDS = 30_000
 SEED = 20_261
-
-
-class Ledger:
-    """What came from each producer, checked record by record."""
-
-    def __init__(self) -> None:
-        self.received: dict[int, int] = defaultdict(int)
-        self._last: dict[int, int] = defaultdict(lambda: -1)
-
-    def enter(self, record: bytes) -> None:
-        sequence, producer, words = struct.unpack_from("=QII", record)
-        payload = struct.unpack_from(f"={words}Q", record, 16)
-        assert set(payload) == {producer << 56 ^ sequence}, "torn"
-        assert sequence > self._last[producer], "doubled or out of order"
-        self._last[producer] = sequence
-        self.received[producer] += 1
 
 
 async def consume_fitfully(
@@ -64,11 +47,15 @@ async def consume_fitfully(
         quiet = quiet + 1 if idle and done and events.statistics().backlog == 0 else 0
 
 
-async def test_ring_buffer() -> None:
+@pytest.mark.parametrize("max_latency", [0, 0.001, 0.01])
+async def test_ring_buffer(max_latency: float) -> None:
     require(Feature.RINGBUF, Feature.SYSCALL_PROGRAMS)
     spec = bpfstream.ObjectSpec.from_file(program_path("ring_producer"))
     spec.programs["on_syscall"].autoload = False
-    async with bpfstream.load(spec) as obj, obj.events("events", type=bytes) as events:
+    async with (
+        bpfstream.load(spec) as obj,
+        obj.events("events", type=bytes, max_latency=max_latency) as events,
+    ):
         ledger = Ledger()
         fd = obj.programs["produce"].fd
         discard_every, wakeup_flags = 7, 0
@@ -96,11 +83,15 @@ async def test_ring_buffer() -> None:
         assert statistics.discarded > 0
 
 
-async def test_perf_buffer() -> None:
+@pytest.mark.parametrize("max_latency", [0, 0.001, 0.01])
+async def test_perf_buffer(max_latency: float) -> None:
     require(Feature.RAW_TRACEPOINT_TEST_RUN)
     spec = bpfstream.ObjectSpec.from_file(program_path("perf_producer"))
     spec.programs["on_syscall"].autoload = False
-    async with bpfstream.load(spec) as obj, obj.events("events", type=bytes, pages=4) as events:
+    async with (
+        bpfstream.load(spec) as obj,
+        obj.events("events", type=bytes, pages=4, max_latency=max_latency) as events,
+    ):
         ledger = Ledger()
         fd = obj.programs["produce"].fd
         processes = [start_producer(fd, number, RECORDS, "=2Q") for number in range(PRODUCERS)]
