@@ -60,7 +60,7 @@ def sample_length(size: int, body: memoryview, begin: int, position: int) -> int
 
     A sample of 64 KiB or more is: the kernel reserves its size modulo 64 KiB
     (``perf_prepare_header`` and ``__perf_event_output`` in kernel/events/core.c), so other records
-    overwrite it, or it overwrites them.
+    overwrite it, or it overwrites them. If that leaves the header alone, nothing of it is left.
 
     Raises:
         RingCorruptedError: The payload does not fit into the record.
@@ -72,6 +72,8 @@ def sample_length(size: int, body: memoryview, begin: int, position: int) -> int
             return length
         if whole & _SIZE_MASK == size:
             return None
+    elif size == PERF_HEADER_SIZE:
+        return None
     raise RingCorruptedError(
         f"a sample that does not fit its record of {size} bytes", position=position
     )
