@@ -34,6 +34,9 @@ from tests.support.summary import kernel_summary
 # No test is judged by its time: machines are busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+# --hypothesis-profile=few is for emulated machines, many for what sanitizers look at.
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)
+hypothesis.settings.register_profile("many", deadline=None, max_examples=2000)
 
 KERNEL_TESTS = Path(__file__).parent / "kernel"
 

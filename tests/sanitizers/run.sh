@@ -24,9 +24,11 @@ tests=("$python" -m pytest -q -p no:cacheprovider -o "pythonpath=$build/lib .")
 
 PYTHONPATH=$build/lib sanitized detect_leaks=0 "$python" -P -c \
   'from bpfstream._native import hot; assert "sanitized" in hot.__file__, hot.__file__'
-# those that take the fixture `native`, or use the module itself
-if [ $# -eq 0 ]; then
-  mapfile -t files < <(grep -lE '\bnative\b|\bhot\b' tests/unit/test_*.py | grep -v test_package.py)
-  set -- -k "not pure" "${files[@]}"
+if [ $# -gt 0 ]; then
+  sanitized detect_leaks=0 "${tests[@]}" "$@"
+  exit
 fi
-sanitized detect_leaks=0 "${tests[@]}" "$@"
+# those that take the fixture `native`, or use the module itself
+mapfile -t files < <(grep -lE '\bnative\b|\bhot\b' tests/unit/test_*.py | grep -vE 'test_(package|native_fuzz)\.py')
+sanitized detect_leaks=0 "${tests[@]}" -k "not pure" "${files[@]}"
+sanitized detect_leaks=0 "${tests[@]}" --hypothesis-profile=many tests/unit/test_native_fuzz.py
