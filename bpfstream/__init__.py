@@ -36,11 +36,19 @@ if TYPE_CHECKING:
         StreamError,
         VerifierError,
     )
+    from bpfstream.kernel.wall_clock import WallClock
     from bpfstream.links import Link, LinkGroup
     from bpfstream.live import Object, Program, load, load_object
     from bpfstream.maps import Map
     from bpfstream.spec import MapSpec, ObjectSpec, ProgramSpec, VariableSpec
-    from bpfstream.streams import EventStream, StreamStatistics
+    from bpfstream.streams import (
+        EventStream,
+        Lost,
+        Merge,
+        StreamStatistics,
+        Subscription,
+        merge,
+    )
 
 __version__ = "0.1.0"
 
@@ -64,11 +72,19 @@ _HOMES = {
         "StreamError",
         "VerifierError",
     ),
+    "bpfstream.kernel.wall_clock": ("WallClock",),
     "bpfstream.links": ("Link", "LinkGroup"),
     "bpfstream.live": ("Object", "Program", "load", "load_object"),
     "bpfstream.maps": ("Map",),
     "bpfstream.spec": ("MapSpec", "ObjectSpec", "ProgramSpec", "VariableSpec"),
-    "bpfstream.streams": ("EventStream", "StreamStatistics"),
+    "bpfstream.streams": (
+        "EventStream",
+        "Lost",
+        "Merge",
+        "StreamStatistics",
+        "Subscription",
+        "merge",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -84,8 +100,10 @@ __all__ = [
     "Link",
     "LinkGroup",
     "LinkingError",
+    "Lost",
     "Map",
     "MapSpec",
+    "Merge",
     "MissingBtfError",
     "MissingPackageError",
     "NotSupportedError",
@@ -99,12 +117,15 @@ __all__ = [
     "SchemaError",
     "StreamError",
     "StreamStatistics",
+    "Subscription",
     "VariableSpec",
     "VerifierError",
+    "WallClock",
     "__version__",
     "include_dir",
     "load",
     "load_object",
+    "merge",
 ]
 
 

@@ -14,5 +14,6 @@ as asyncio has no such exceptions.
 from bpfstream.aio.loading import load
 from bpfstream.aio.object import Object
 from bpfstream.aio.stream import EventStream
+from bpfstream.aio.subscription import Subscription
 
-__all__ = ["EventStream", "Object", "load"]
+__all__ = ["EventStream", "Object", "Subscription", "load"]

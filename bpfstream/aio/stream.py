@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self, TypeVar, final
 
+from bpfstream.aio.subscription import Subscription
 from bpfstream.errors import StreamBusyError, StreamClosedError
 from bpfstream.streams.base import BaseEventStream
+from bpfstream.streams.base_subscription import DEFAULT_CAPACITY
+from bpfstream.streams.inbox import Overflow
 
 T = TypeVar("T")
 
@@ -43,6 +46,25 @@ class EventStream(BaseEventStream[T]):
 
     async def __aexit__(self, *exception: object) -> None:
         await self.aclose()
+
+    def subscribe(
+        self, capacity: int = DEFAULT_CAPACITY, overflow: Overflow = "block"
+    ) -> Subscription[T]:
+        """Receive every event from now on, beside other subscribers who do.
+
+        As `bpfstream.EventStream.subscribe`, where what it means is said.
+
+        Args:
+            capacity: The most events that wait for this subscriber.
+            overflow: What happens when it is slow: ``"block"``, ``"drop_oldest"``,
+                ``"drop_newest"``.
+
+        Raises:
+            ValueError: There is no such overflow, or no capacity.
+            StreamClosedError: The stream was closed.
+            StreamBusyError: A task is receiving from the stream itself.
+        """
+        return Subscription(self._shared(), capacity, overflow)
 
     async def _checkpoint(self) -> None:
         await asyncio.sleep(0)

@@ -97,7 +97,7 @@ devices=(
 )
 timeout --kill-after=5 "$limit" qemu-system-x86_64 "${machine[@]}" -smp "$cpus" -m "$megabytes" -nodefaults -no-user-config \
   -display none -no-reboot -kernel "$vmlinuz" -initrd "$work/initrd" "${devices[@]}" -append \
-  "console=ttyS0 quiet panic=-1 oops=panic tsc=reliable mitigations=off nokaslr lsm=landlock,lockdown,yama,apparmor,bpf" \
+  "bpfstream.guest console=ttyS0 quiet panic=-1 oops=panic tsc=reliable mitigations=off nokaslr lsm=landlock,lockdown,yama,apparmor,bpf" \
   </dev/null &
 qemu=$!
 # An emulated guest hangs now and then before it runs anything, most of all where CPUs are scarce

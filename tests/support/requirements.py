@@ -42,6 +42,12 @@ def require_root() -> None:
         pytest.skip("needs root")
 
 
+def require_guest(why: str = "it sets the machine's clock") -> None:
+    """Skips the test where it does not run in a guest that vm.sh booted: it changes the machine."""
+    if "bpfstream.guest" not in Path("/proc/cmdline").read_text().split():
+        pytest.skip(f"needs a guest, as {why}")
+
+
 def require_program(name: str, *, package: str = "") -> Path:
     """The path of an installed program; skips the test where it is missing.
 
