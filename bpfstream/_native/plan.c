@@ -6,9 +6,9 @@
  * Where the class allows it (see slots_of), its instances are made without a call: memory for an
  * object, and each value stored where the class's member descriptors say that its field is.
  *
- * Without the GIL: a plan's nodes never change, but for the tables of texts. decode() locks the plan.
- * The lock may be given up wherever Python code runs; a look at a table, and a change of one, have
- * none inside of them.
+ * Without the GIL: a plan's nodes never change, but for the tables of values seen before. decode()
+ * locks the plan. The lock may be given up wherever Python code runs; a look at a table, and a change
+ * of one, have none inside of them.
  */
 #include "runs.h"
 
@@ -37,6 +37,12 @@ enum {
     CACHED_TEXT_SIZE = 64, /* as bpfstream/records/converters.py */
     TEXTS = 512,           /* remembered for one field: a power of 2 */
     TEXTS_BITS = 9,
+    NUMBERS = 1024,        /* remembered for one field: a power of 2 */
+    NUMBERS_BITS = 10,
+    NUMBER_TABLES = 64,    /* of one plan at most, 16 KiB each */
+    SMALLEST_NUMBER = 257, /* below, Python has one object for each */
+    CREDIT = 256,          /* numbers not found, more than those found, until nobody looks */
+    IDLE = 1 << 14,        /* numbers of the field until somebody looks again */
     MEMBERS = 256,    /* enum values below this are found by index */
     ON_STACK = 32,    /* fields of a call whose values need no memory of their own */
     WIDEST_WORD = 8,  /* bytes of a number that fits into 64 bits */
@@ -65,6 +71,19 @@ typedef struct {
     PyObject *texts[TEXTS];
 } TextTable;
 
+typedef struct {
+    uint64_t number;
+    PyObject *object;
+} Known;
+
+/* Numbers of a field that were seen before: ids of processes, users and cgroups come again and again,
+ * and to look for one takes a fraction of making it anew. Times and counters never do. */
+typedef struct {
+    int credit;
+    int idle;
+    Known *known; /* NUMBERS of them, or NULL */
+} NumberTable;
+
 typedef struct Node {
     Kind kind;
     Tail tail;
@@ -82,6 +101,7 @@ typedef struct Node {
     Py_ssize_t *slots;   /* STRUCT: where the fields lie in an instance; NULL: call the class */
     PyObject **members;  /* MEMBER: those of small values; borrowed from `object` */
     TextTable *table;    /* TEXT */
+    NumberTable numbers; /* U32 to S64 */
 } Node;
 
 typedef struct {
@@ -110,6 +130,36 @@ integer(uint64_t number)
 {
     /* The way of `long` is the faster one. */
     return number <= LONG_MAX ? PyLong_FromLong((long)number) : PyLong_FromUnsignedLongLong(number);
+}
+
+/* An integer of 32 or 64 bits that the field may have had before. */
+static inline PyObject *
+familiar(Node *node, uint64_t number)
+{
+    NumberTable *table = &node->numbers;
+
+    if (number < SMALLEST_NUMBER || table->known == NULL) {
+        return node->is_signed ? PyLong_FromLongLong((int64_t)number) : integer(number);
+    }
+    if (table->idle > 0) {
+        table->idle--;
+        return node->is_signed ? PyLong_FromLongLong((int64_t)number) : integer(number);
+    }
+    Known *known = &table->known[(number ^ number >> NUMBERS_BITS) & (NUMBERS - 1)];
+    if (known->number == number && known->object != NULL) {
+        table->credit += table->credit < CREDIT;
+        return Py_NewRef(known->object);
+    }
+    if (--table->credit < 0) {
+        table->credit = CREDIT;
+        table->idle = IDLE;
+    }
+    PyObject *object = node->is_signed ? PyLong_FromLongLong((int64_t)number) : integer(number);
+    if (object != NULL) {
+        known->number = number;
+        Py_XSETREF(known->object, Py_NewRef(object));
+    }
+    return object;
 }
 
 /* A number of up to 8 bytes, cut out of its bits, its sign extended. */
@@ -386,10 +436,10 @@ value_of(Node *node, const char *base)
         return PyLong_FromLong(word.u16);
     case U32:
         memcpy(&word, at, 4);
-        return integer(word.u32);
+        return familiar(node, word.u32);
     case U64:
         memcpy(&word, at, 8);
-        return integer(word.u64);
+        return familiar(node, word.u64);
     case S8:
         return PyLong_FromLong((signed char)*at);
     case S16:
@@ -397,10 +447,10 @@ value_of(Node *node, const char *base)
         return PyLong_FromLong(word.s16);
     case S32:
         memcpy(&word, at, 4);
-        return PyLong_FromLong(word.s32);
+        return familiar(node, (uint64_t)(int64_t)word.s32);
     case S64:
         memcpy(&word, at, 8);
-        return PyLong_FromLongLong(word.s64);
+        return familiar(node, word.u64);
     case NUMBER:
         return number_of(node, at);
     case MEMBER:
@@ -579,6 +629,11 @@ clear_node(Node *node)
         }
         PyMem_Free(node->table->keys);
     }
+    for (int i = 0; node->numbers.known != NULL && i < NUMBERS; i++) {
+        Py_XDECREF(node->numbers.known[i].object);
+    }
+    PyMem_Free(node->numbers.known);
+    node->numbers.known = NULL;
     PyMem_Free(node->table);
     PyMem_Free(node->nodes);
     PyMem_Free(node->slots);
@@ -631,7 +686,7 @@ static int
 make_bits(Node *node)
 {
     if (node->size <= WIDEST_WORD
-            ? node->width < 1 || node->width > 64 || node->shift > 63
+            ? node->width < 1 || node->width > 64
                   || node->shift + node->width > 8 * (unsigned)node->size
             : node->size > WIDEST_INT || node->shift != 0
                   || node->width != 8 * (unsigned)node->size) {
@@ -850,6 +905,13 @@ make_node(Node *node, PyObject *description, bool big, Py_ssize_t room, int dept
     if (node->offset < 0 || node->size < 0 || node->offset > room || node->size > room - node->offset) {
         return refuse("a node lies outside of what it is in");
     }
+    if (PyUnicode_CompareWithASCIIString(kind, "number") == 0) {
+        return make_number(node, detail);
+    }
+    if (PyUnicode_CompareWithASCIIString(kind, "boolean") == 0) {
+        node->kind = BOOLEAN;
+        return PyArg_ParseTuple(detail, "II", &node->shift, &node->width) ? make_bits(node) : -1;
+    }
     if (PyUnicode_CompareWithASCIIString(kind, "float") == 0) {
         node->kind = FLOAT;
         return node->size == 2 || node->size == 4 || node->size == 8 ? 0 : refuse("no such float");
@@ -860,17 +922,6 @@ make_node(Node *node, PyObject *description, bool big, Py_ssize_t room, int dept
     if (PyUnicode_CompareWithASCIIString(kind, "bytes") == 0) {
         node->kind = BYTES;
         return 0;
-    }
-    if (!PyTuple_Check(detail)) {
-        PyErr_SetString(PyExc_TypeError, "the detail of a node is a tuple");
-        return -1;
-    }
-    if (PyUnicode_CompareWithASCIIString(kind, "number") == 0) {
-        return make_number(node, detail);
-    }
-    if (PyUnicode_CompareWithASCIIString(kind, "boolean") == 0) {
-        node->kind = BOOLEAN;
-        return PyArg_ParseTuple(detail, "II", &node->shift, &node->width) ? make_bits(node) : -1;
     }
     if (PyUnicode_CompareWithASCIIString(kind, "array") == 0) {
         return make_array(node, detail, depth - 1);
@@ -936,6 +987,22 @@ make_layout(Layout *layout, PyObject *description, PyObject *tag, bool big)
     return finish_layout(layout, tails);
 }
 
+/* Gives nodes their tables of numbers; without memory for them all goes on as well. */
+static void
+add_tables(Node *node, int *left)
+{
+    Py_ssize_t count = node->kind == STRUCT ? node->count : node->kind == ARRAY ? 1 : 0;
+    bool fitting = node->kind == U32 || node->kind == U64 || node->kind == S32 || node->kind == S64;
+
+    if (fitting && *left > 0) {
+        --*left;
+        node->numbers = (NumberTable){CREDIT, 0, PyMem_Calloc(NUMBERS, sizeof(Known))};
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        add_tables(&node->nodes[i], left);
+    }
+}
+
 static PyObject *
 plan_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords))
 {
@@ -975,6 +1042,10 @@ plan_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords))
             plan->count++; /* what was made of it is cleared too */
             goto failed;
         }
+    }
+    int tables = NUMBER_TABLES;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        add_tables(&plan->layouts[i].root, &tables);
     }
     return (PyObject *)plan;
 failed:

@@ -23,6 +23,7 @@ from bpfstream.abi.btf import Kind
 from bpfstream.errors import DecodeError
 from bpfstream.records import (
     F32,
+    I32,
     I64,
     U8,
     U16,
@@ -163,6 +164,37 @@ def test_text_that_was_seen_before_is_still_the_text_of_its_own_record(native, t
         assert made == [
             text.partition(b"\0")[0].decode(errors="backslashreplace") for text in texts
         ]
+
+
+class Numbers(msgspec.Struct):
+    a: Annotated[int, U32]
+    b: Annotated[int, I32]
+    c: Annotated[int, U64]
+    d: Annotated[int, I64]
+
+
+@given(st.lists(st.sampled_from([0, 256, 257, 1 << 10, -257, -1, (1 << 63) - 1]), min_size=1))
+def test_numbers_that_were_seen_before_are_still_those_of_their_own_record(native, numbers):
+    decoder = decoder_of(record_type_of_class(Numbers), native)
+    rows = [
+        Numbers(
+            each % (1 << 32), (each + (1 << 31)) % (1 << 32) - (1 << 31), each % (1 << 64), each
+        )
+        for each in numbers
+    ]
+    records = [struct.pack("=IiQq", *msgspec.structs.astuple(row)) for row in rows]
+    for _ in range(2):
+        assert decoder.decode(parts_of(records))[0] == rows
+
+
+def test_numbers_that_never_come_again_are_right_too(native):
+    decoder = decoder_of(record_type_of_class(Numbers), native)
+    for start in range(0, 40_000, 1000):
+        rows = [
+            Numbers(at, at - 20_000, at << 40, -(at << 33)) for at in range(start, start + 1000)
+        ]
+        records = [struct.pack("=IiQq", *msgspec.structs.astuple(row)) for row in rows]
+        assert decoder.decode(parts_of(records))[0] == rows
 
 
 def test_enum_members_are_the_members_and_flags_are_put_together(native):
