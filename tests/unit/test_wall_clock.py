@@ -175,6 +175,18 @@ def test_an_interrupted_comparison_is_made_again(machine):
     assert close(wall.unix_ns(machine.monotonic), machine.unix())
 
 
+def test_only_changes_are_remembered_and_so_for_long(machine):
+    wall = WallClock(read=machine.read)
+    event = machine.monotonic
+    machine.run(SECOND)
+    wall.compare()
+    machine.step(3600 * SECOND)
+    for _ in range(1000):
+        machine.run(SECOND)
+        wall.unix_ns(machine.monotonic)
+    assert close(wall.unix_ns(event), machine.unix(event))
+
+
 def test_memory_is_bounded(machine):
     wall = WallClock(read=machine.read, interval=0)
     for _ in range(2000):
