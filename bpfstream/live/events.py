@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bpfstream.abi.btf import Kind
-from bpfstream.abi.maps import MapType
+from bpfstream.abi.maps import MapFlags, MapType
 from bpfstream.btf import Btf
 from bpfstream.errors import SchemaError, StreamError
 from bpfstream.kernel import bpf
@@ -104,7 +104,10 @@ def _open_source(
     ring = maps[name]
     if ring.type == MapType.RINGBUF:
         count_lost = _loss_counter(spec, maps, name)
-        return RingBufferSource(ring.fd, ring.max_entries, count_lost=count_lost)
+        overwrite = MapFlags.RB_OVERWRITE in ring.spec.flags
+        return RingBufferSource(
+            ring.fd, ring.max_entries, count_lost=count_lost, overwrite=overwrite
+        )
     if ring.type == MapType.PERF_EVENT_ARRAY:
         return PerfBufferSource(ring.fd, options=perf, quiet=quiet)
     raise not_of_type(ring, "no ring that carries events")

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bpfstream.kernel.memory import RingBufferMapping
-from bpfstream.rings import BatchDecoder, Drained, RingBufferReader, drain
+from bpfstream.rings import (
+    BatchDecoder,
+    Drained,
+    OverwriteRingBufferReader,
+    RingBufferReader,
+    drain,
+)
 from bpfstream.streams.statistics import Losses
 
 B = TypeVar("B")
@@ -22,6 +28,8 @@ class RingBufferSource:
         size: The map's ``max_entries``, in bytes.
         count_lost: Reads the loss counter that the program keeps, if it keeps one: the kernel
             itself tells a reader nothing of records that found no room.
+        overwrite: Whether the map has ``BPF_F_RB_OVERWRITE`` (Linux 6.19): then new records
+            overwrite old ones that were not read.
 
     Raises:
         OSError: The ring can't be mapped.
@@ -33,6 +41,7 @@ class RingBufferSource:
         size: int,
         *,
         count_lost: Callable[[], int] | None = None,
+        overwrite: bool = False,
     ) -> None:
         self._count_lost = count_lost
         self._fd = fcntl.fcntl(map_fd, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -41,9 +50,10 @@ class RingBufferSource:
         except BaseException:
             os.close(self._fd)
             raise
-        self._reader = RingBufferReader(
-            self._memory.consumer, self._memory.producer, self._memory.data
-        )
+        kind = OverwriteRingBufferReader if overwrite else RingBufferReader
+        memory = self._memory
+        self._reader = kind(memory.consumer, memory.producer, memory.data)
+        self._overwrite = overwrite
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -97,8 +107,11 @@ class RingBufferSource:
 
     @property
     def losses(self) -> Losses:
-        """What the program counted as lost, if it does."""
-        return Losses(kernel=None if self._count_lost is None else self._count_lost())
+        """What the program counted as lost, if it does, and what was overwritten unread."""
+        if self._count_lost is None and not self._overwrite:
+            return Losses(kernel=None)
+        counted = self._count_lost() if self._count_lost is not None else 0
+        return Losses(kernel=counted + self._reader.lost)
 
     def close(self) -> None:
         """Give the ring back; idempotent."""
