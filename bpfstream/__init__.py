@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         PermissionDeniedError,
         RingCorruptedError,
         SchemaError,
+        StreamBusyError,
+        StreamClosedError,
         StreamError,
         VerifierError,
     )
@@ -42,11 +44,14 @@ if TYPE_CHECKING:
     from bpfstream.maps import Map
     from bpfstream.spec import MapSpec, ObjectSpec, ProgramSpec, VariableSpec
     from bpfstream.streams import (
+        CpuStatistics,
         EventStream,
+        FlightRecorder,
         Lost,
         Merge,
         StreamStatistics,
         Subscription,
+        UserRing,
         merge,
     )
 
@@ -69,6 +74,8 @@ _HOMES = {
         "PermissionDeniedError",
         "RingCorruptedError",
         "SchemaError",
+        "StreamBusyError",
+        "StreamClosedError",
         "StreamError",
         "VerifierError",
     ),
@@ -78,11 +85,14 @@ _HOMES = {
     "bpfstream.maps": ("Map",),
     "bpfstream.spec": ("MapSpec", "ObjectSpec", "ProgramSpec", "VariableSpec"),
     "bpfstream.streams": (
+        "CpuStatistics",
         "EventStream",
+        "FlightRecorder",
         "Lost",
         "Merge",
         "StreamStatistics",
         "Subscription",
+        "UserRing",
         "merge",
     ),
 }
@@ -94,8 +104,10 @@ __all__ = [
     "BpfstreamError",
     "Btf",
     "BtfError",
+    "CpuStatistics",
     "DecodeError",
     "EventStream",
+    "FlightRecorder",
     "KernelError",
     "Link",
     "LinkGroup",
@@ -115,9 +127,12 @@ __all__ = [
     "ProgramSpec",
     "RingCorruptedError",
     "SchemaError",
+    "StreamBusyError",
+    "StreamClosedError",
     "StreamError",
     "StreamStatistics",
     "Subscription",
+    "UserRing",
     "VariableSpec",
     "VerifierError",
     "WallClock",

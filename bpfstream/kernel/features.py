@@ -196,7 +196,7 @@ def _array_mmap() -> bool:
     return _accepts(lambda: bpf.map_create(MapType.ARRAY, 4, 4, 1, MapFlags.MMAPABLE))
 
 
-def _ringbuf(map_type: MapType, flags: MapFlags = MapFlags(0)) -> bool:
+def _ringbuf(map_type: MapType, flags: int = 0) -> bool:
     size = os.sysconf("SC_PAGE_SIZE")
     return _accepts(lambda: bpf.map_create(map_type, 0, 0, size, flags))
 

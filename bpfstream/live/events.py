@@ -30,7 +30,7 @@ from bpfstream.records import (
 )
 from bpfstream.rings import BatchDecoder, EachRecord, copy_record
 from bpfstream.spec import ObjectSpec
-from bpfstream.streams import EventSource, PerfBufferSource, RingBufferSource
+from bpfstream.streams import EventSource, RingBufferSource
 from bpfstream.streams.base import BaseEventStream, ColumnFormat
 from bpfstream.streams.perf_options import PerfOptions
 
@@ -109,6 +109,8 @@ def _open_source(
             ring.fd, ring.max_entries, count_lost=count_lost, overwrite=overwrite
         )
     if ring.type == MapType.PERF_EVENT_ARRAY:
+        from bpfstream.streams.perf_buffer import PerfBufferSource
+
         return PerfBufferSource(ring.fd, options=perf, quiet=quiet)
     raise not_of_type(ring, "no ring that carries events")
 

@@ -19,7 +19,6 @@ from bpfstream.streams.batches import Batches
 from bpfstream.streams.delivery import delivery
 from bpfstream.streams.fan_out import FanOut
 from bpfstream.streams.pacing import Wait
-from bpfstream.streams.perf_buffer import PerfBufferSource
 from bpfstream.streams.pump import Pump
 from bpfstream.streams.source import EventSource
 from bpfstream.streams.statistics import CpuStatistics, StreamStatistics
@@ -28,6 +27,8 @@ from bpfstream.streams.wakeups import Wakeups
 if TYPE_CHECKING:
     import numpy
     import pyarrow
+
+    from bpfstream.streams.perf_buffer import PerfBufferSource
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -332,6 +333,8 @@ class BaseEventStream(Generic[T]):
             self._pump.hand_over(handed_over)
 
     def _perf_buffer(self) -> PerfBufferSource:
+        from bpfstream.streams.perf_buffer import PerfBufferSource
+
         self._check_open()
         source = self._pump.source
         if not isinstance(source, PerfBufferSource):
