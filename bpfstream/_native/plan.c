@@ -686,7 +686,7 @@ static int
 make_bits(Node *node)
 {
     if (node->size <= WIDEST_WORD
-            ? node->width < 1 || node->width > 64
+            ? node->width < 1 || node->width > 64 || node->shift > 63
                   || node->shift + node->width > 8 * (unsigned)node->size
             : node->size > WIDEST_INT || node->shift != 0
                   || node->width != 8 * (unsigned)node->size) {
@@ -905,13 +905,6 @@ make_node(Node *node, PyObject *description, bool big, Py_ssize_t room, int dept
     if (node->offset < 0 || node->size < 0 || node->offset > room || node->size > room - node->offset) {
         return refuse("a node lies outside of what it is in");
     }
-    if (PyUnicode_CompareWithASCIIString(kind, "number") == 0) {
-        return make_number(node, detail);
-    }
-    if (PyUnicode_CompareWithASCIIString(kind, "boolean") == 0) {
-        node->kind = BOOLEAN;
-        return PyArg_ParseTuple(detail, "II", &node->shift, &node->width) ? make_bits(node) : -1;
-    }
     if (PyUnicode_CompareWithASCIIString(kind, "float") == 0) {
         node->kind = FLOAT;
         return node->size == 2 || node->size == 4 || node->size == 8 ? 0 : refuse("no such float");
@@ -922,6 +915,17 @@ make_node(Node *node, PyObject *description, bool big, Py_ssize_t room, int dept
     if (PyUnicode_CompareWithASCIIString(kind, "bytes") == 0) {
         node->kind = BYTES;
         return 0;
+    }
+    if (!PyTuple_Check(detail)) {
+        PyErr_SetString(PyExc_TypeError, "the detail of a node is a tuple");
+        return -1;
+    }
+    if (PyUnicode_CompareWithASCIIString(kind, "number") == 0) {
+        return make_number(node, detail);
+    }
+    if (PyUnicode_CompareWithASCIIString(kind, "boolean") == 0) {
+        node->kind = BOOLEAN;
+        return PyArg_ParseTuple(detail, "II", &node->shift, &node->width) ? make_bits(node) : -1;
     }
     if (PyUnicode_CompareWithASCIIString(kind, "array") == 0) {
         return make_array(node, detail, depth - 1);
