@@ -86,15 +86,24 @@ def build_cilium() -> Peer:
 
 
 def find_bcc() -> Peer:
-    """The consumer with BCC, which belongs to the system's Python.
+    """The consumer with BCC, run by the Python that runs bpfstream.
+
+    BCC is installed for the system's Python, which may be built with other optimizations; it is
+    plain Python, so ours runs it too, and libraries are compared rather than builds of Python.
 
     Raises:
         UnavailableError: It is not installed.
     """
     if not SYSTEM_PYTHON.exists():
         raise UnavailableError(f"there is no {SYSTEM_PYTHON}")
-    _run([str(SYSTEM_PYTHON), "-c", "import bcc"], BUILD)
-    return Peer("bcc", [str(SYSTEM_PYTHON), str(SOURCES / "bcc_consumer.py")])
+    where = _run([str(SYSTEM_PYTHON), "-c", "import bcc; print(bcc.__path__[0])"], BUILD)
+    only_bcc = BUILD / "bcc"
+    shutil.rmtree(only_bcc, ignore_errors=True)
+    only_bcc.mkdir(parents=True)
+    (only_bcc / "bcc").symlink_to(where.strip())
+    python = ["env", f"PYTHONPATH={only_bcc}", sys.executable]
+    _run([*python, "-c", "import bcc"], BUILD)
+    return Peer("bcc", [*python, str(SOURCES / "bcc_consumer.py")])
 
 
 def _need(program: str) -> None:
@@ -102,13 +111,14 @@ def _need(program: str) -> None:
         raise UnavailableError(f"there is no program {program}")
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _run(command: list[str], folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         raise UnavailableError(
             last_line(result.stderr) or f"{command[0]} ended with {result.returncode}"
         )
+    return result.stdout
 
 
 def last_line(text: str) -> str:

@@ -1,8 +1,8 @@
-"""The benchmarks' consumer with BCC, for the system's own Python.
+"""The benchmarks' consumer with BCC.
 
-    python3 bcc_consumer.py read MAP_FD (ring|perf) EVENT_BYTES PAGES
-    python3 bcc_consumer.py startup
-    python3 bcc_consumer.py maps MAP_FD ENTRIES
+    python bcc_consumer.py read MAP_FD (ring|perf) EVENT_BYTES PAGES
+    python bcc_consumer.py startup
+    python bcc_consumer.py maps MAP_FD ENTRIES
 
 BCC can't open a map that it has not compiled itself. Only its constructors compile, so these are
 replaced; opening, reading and looking up are BCC's own. Start-up compiles, as it has to.
