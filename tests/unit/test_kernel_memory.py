@@ -4,7 +4,12 @@ import os
 
 import pytest
 
-from bpfstream.kernel.memory import PAGE_SIZE, PerfBufferMapping, RingBufferMapping
+from bpfstream.kernel.memory import (
+    PAGE_SIZE,
+    PerfBufferMapping,
+    RingBufferMapping,
+    UserRingBufferMapping,
+)
 
 SIZE = 2 * PAGE_SIZE
 
@@ -35,6 +40,22 @@ def test_only_the_consumer_position_can_be_written(ring):
         assert mapping.producer.readonly
         assert mapping.data.readonly
     assert os.pread(ring, 1, 0) == b"\7"
+
+
+def test_of_a_user_ring_buffer_all_but_the_consumer_position_can_be_written(ring):
+    with UserRingBufferMapping(ring, SIZE) as mapping:
+        assert mapping.consumer.readonly
+        mapping.producer[0], mapping.data[0], mapping.data[SIZE] = 7, 8, 9
+        assert mapping.consumer[0] == 0
+        assert len(mapping.data) == 2 * SIZE
+    places = (PAGE_SIZE, 2 * PAGE_SIZE, 2 * PAGE_SIZE + SIZE)
+    assert [os.pread(ring, 1, place) for place in places] == [b"\7", b"\10", b"\11"]
+
+
+def test_an_overwritten_perf_buffer_can_only_be_read(ring):
+    with PerfBufferMapping(ring, 1, overwrite=True) as mapping:
+        assert mapping.header.readonly
+        assert mapping.data.readonly
 
 
 def test_a_perf_buffer_is_a_page_and_its_data(ring):
