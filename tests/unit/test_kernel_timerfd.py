@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import resource
 import select
-import sys
 
 import pytest
 
-from bpfstream.kernel import timerfd
 from bpfstream.kernel.timerfd import Timer
 
 
@@ -66,9 +64,3 @@ def test_the_kernels_refusal_is_an_os_error() -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert caught.value.errno == errno.EMFILE
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="needs Python before 3.13: os has timers")
-def test_libc_is_asked_once() -> None:
-    with Timer(), Timer():
-        assert timerfd._libc_functions.cache_info().currsize == 1
