@@ -293,21 +293,16 @@ class BaseEventStream(Generic[T]):
         """Wait until a drain finds something. Nothing awaits between that drain and the return."""
         pump = self._pump
         self._settle()
-        rested = False
         while True:
             wait = pump.step()
             if wait is not None:
                 await self._sleep(wait)
-                rested = True
-            elif not rested:
-                await self._checkpoint()
-                rested = True
             else:
-                drained = pump.drain(decoder) if limit is None else pump.drain(decoder, limit)
-                if drained.count:
-                    return drained
-                rested = False
+                await self._checkpoint()
             self._check_open()
+            drained = pump.drain(decoder) if limit is None else pump.drain(decoder, limit)
+            if drained.count:
+                return drained
 
     async def _sleep(self, wait: Wait) -> None:
         wakeups = self._wakeups

@@ -58,9 +58,11 @@ async def consume_fitfully(
 
 @pytest.mark.parametrize("buffer", ["ring", "perf"])
 def test_no_event_is_lost_uncounted(buffer: str) -> None:
+    spec = producer_spec(buffer)
+
     async def main() -> None:
         async with (
-            bpfstream.aio.load(producer_spec(buffer)) as obj,
+            bpfstream.aio.load(spec) as obj,
             obj.events("events", type=bytes) as events,
         ):
             fd = obj.programs["produce"].fd
@@ -81,8 +83,10 @@ def test_no_event_is_lost_uncounted(buffer: str) -> None:
 
 
 def test_a_ring_has_one_stream_at_a_time() -> None:
+    spec = producer_spec("ring")
+
     async def main() -> None:
-        async with bpfstream.aio.load(producer_spec("ring")) as obj:
+        async with bpfstream.aio.load(spec) as obj:
             async with obj.events("events"):
                 with pytest.raises(StreamBusyError, match="'events'"):
                     obj.events("events")
@@ -94,9 +98,10 @@ def test_a_ring_has_one_stream_at_a_time() -> None:
 
 def test_a_load_that_is_cancelled_is_undone() -> None:
     """The check of all tests for descriptors that are left open would find it."""
+    spec = producer_spec("ring")
 
     async def load() -> None:
-        async with bpfstream.aio.load(producer_spec("ring")):
+        async with bpfstream.aio.load(spec):
             await asyncio.sleep(60)
 
     async def main() -> None:
