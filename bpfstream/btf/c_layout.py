@@ -81,10 +81,7 @@ class _Placement:
         for member in struct.members:
             bits, begin = _bits(self._btf, member)
             if begin < self._end:
-                raise BtfError(
-                    f"{self._btf.describe(self._type_id)}: member {member.name!r} overlaps another",
-                    offset=self._btf.offset_of(self._type_id),
-                )
+                raise self._error(member, "overlaps another")
             if self._natural(member, bits) != begin:
                 self._pad(begin)
             self._placed.append(Placed(member, bits))
@@ -92,6 +89,12 @@ class _Placement:
         if -(-self._end // self._step(struct)) * self._step(struct) != 8 * struct.size:
             self._pad(8 * struct.size)
         return self._placed
+
+    def _error(self, member: Member, problem: str) -> BtfError:
+        return BtfError(
+            f"{self._btf.describe(self._type_id)}: member {member.name!r} {problem}",
+            offset=self._btf.offset_of(self._type_id),
+        )
 
     def _step(self, struct: Struct) -> int:
         if self._packed:
@@ -102,6 +105,8 @@ class _Placement:
         """The bit at which a compiler puts the member if nothing is said."""
         if bits:
             unit = 8 * self._btf.size_of(member.type)
+            if bits > unit:
+                raise self._error(member, f"has {bits} bits, its type {unit}")
             if self._packed or self._end // unit == (self._end + bits - 1) // unit:
                 return self._end
             return -(-self._end // unit) * unit

@@ -123,6 +123,12 @@ def test_a_struct_that_contains_itself_is_an_error(types):
         definitions(types)
 
 
+def test_a_bitfield_wider_than_its_type_is_an_error(types):
+    types.struct("narrow", 8, ("a", types.array(types.named("u8"), 0), 0, 3))
+    with pytest.raises(BtfError, match="3 bits"):
+        definitions(types)
+
+
 @given(graphs())
 def test_any_btf_gives_text_or_an_error_of_ours(types_):
     with suppress(BtfError):
