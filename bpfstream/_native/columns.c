@@ -7,6 +7,7 @@ typedef struct {
     char *next;        /* where the next row goes */
     Py_ssize_t room;   /* rows that are left */
     Py_ssize_t pitch;  /* bytes from row to row */
+    Py_ssize_t start;  /* the byte of a record that a row begins with */
     Py_ssize_t size;   /* bytes of a record that a row takes */
     Py_ssize_t least;  /* bytes that a record has at least */
     Py_ssize_t copied; /* rows filled */
@@ -41,9 +42,22 @@ copy_run(const Py_buffer *buffer, PyObject *object, Rows *rows)
         PyErr_SetString(PyExc_ValueError, "there are more records than rows");
         return -1;
     }
-    const char *source = (const char *)buffer->buf + run.offset;
-    Py_ssize_t width = run.length < rows->size ? run.length : rows->size;
+    Py_ssize_t left = run.length > rows->start ? run.length - rows->start : 0;
+    Py_ssize_t width = left < rows->size ? left : rows->size;
+    const char *source = (const char *)buffer->buf + run.offset + (width > 0 ? rows->start : 0);
     switch (width) { /* a copy of a known size is a few instructions, and no call */
+    case 4:
+        copy_rows(source, &run, 4, rows);
+        break;
+    case 8:
+        copy_rows(source, &run, 8, rows);
+        break;
+    case 16:
+        copy_rows(source, &run, 16, rows);
+        break;
+    case 24:
+        copy_rows(source, &run, 24, rows);
+        break;
     case 32:
         copy_rows(source, &run, 32, rows);
         break;
@@ -55,6 +69,9 @@ copy_run(const Py_buffer *buffer, PyObject *object, Rows *rows)
         break;
     case 64:
         copy_rows(source, &run, 64, rows);
+        break;
+    case 128:
+        copy_rows(source, &run, 128, rows);
         break;
     default:
         copy_rows(source, &run, width, rows);
@@ -104,7 +121,7 @@ gather(PyObject *Py_UNUSED(module), PyObject *arguments)
     Rows rows = {0};
     int going_on = 1;
 
-    if (!PyArg_ParseTuple(arguments, "Onnw*n:gather", &given, &rows.size, &rows.least, &into,
+    if (!PyArg_ParseTuple(arguments, "Onnnw*n:gather", &given, &rows.start, &rows.size, &rows.least, &into,
                           &rows.pitch)) {
         return NULL;
     }
@@ -112,7 +129,7 @@ gather(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (parts == NULL) {
         going_on = -1;
     }
-    else if (rows.size < 0 || rows.pitch < 1 || rows.size > rows.pitch) {
+    else if (rows.start < 0 || rows.size < 0 || rows.pitch < 1 || rows.size > rows.pitch) {
         PyErr_SetString(PyExc_ValueError, "a record does not fit into its row");
         going_on = -1;
     }

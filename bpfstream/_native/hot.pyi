@@ -93,7 +93,9 @@ class Plan:
 # shorter record is filled up with zeros. Gives the number of records copied: those before the
 # first that has less than `least` bytes. ValueError when a record lies outside of its buffer, or
 # there are too few rows.
-def gather(parts: Sequence[Part], size: int, least: int, rows: Buffer, pitch: int) -> int: ...
+def gather(
+    parts: Sequence[Part], start: int, size: int, least: int, rows: Buffer, pitch: int
+) -> int: ...
 
 # Delivery (delivery.c): twin of `bpfstream.streams.delivery`. The list that `fill` takes is the
 # delivery's own from then on.

@@ -16,6 +16,9 @@
 #define HEADER_SIZE UINT64_C(8)
 #define RECORD_ALIGNMENT UINT64_C(8)
 
+#define CACHE_LINE UINT64_C(64)
+#define AHEAD UINT64_C(16) /* records; from 8 to 32 it makes little difference */
+
 /* Takes the buffer of a position: 8 bytes, aligned, so that one access reads or writes them all. */
 static int
 get_position(PyObject *object, Py_buffer *buffer, int flags)
@@ -118,6 +121,13 @@ scan(const char *data, uint64_t capacity, uint64_t start, uint64_t producer, uin
             }
             more = 1;
             break;
+        }
+        if (stride > CACHE_LINE) {
+            /* Headers alone are a line here and a line there, which processors don't see coming:
+             * without this the scan of records of 128 bytes takes twice as long. */
+            const char *later = data + ((position + AHEAD * stride) & (capacity - 1));
+            __builtin_prefetch(later);
+            __builtin_prefetch(later + CACHE_LINE);
         }
         last = position;
         position += stride;

@@ -71,10 +71,13 @@ def open_stream(
     carried, decoder = event_decoder(spec, name, types, tag)
 
     @cache  # a decoder uses the memory of batches again
-    def column_decoder(format: ColumnFormat) -> BatchDecoder[Any]:  # noqa: A002
+    def column_decoder(
+        format: ColumnFormat,  # noqa: A002
+        fields: frozenset[str] | None,
+    ) -> BatchDecoder[Any]:
         from bpfstream.records.columns import Columns
 
-        columns = Columns(carried)
+        columns = Columns(carried, only=fields)
         return columns.numpy_decoder() if format == "numpy" else columns.arrow_decoder()
 
     with ExitStack() as undo:

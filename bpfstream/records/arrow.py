@@ -9,13 +9,14 @@ under the key ``enum``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from bpfstream._native import COMPILED
 from bpfstream.records import shapes
+from bpfstream.records.column_layout import chosen
 from bpfstream.records.columns import NumpyDecoder
 from bpfstream.records.converters import text
 from bpfstream.records.record_type import RecordType
@@ -40,9 +41,15 @@ class ArrowDecoder:
         schema: Of the batches.
     """
 
-    def __init__(self, record_type: RecordType[Any], *, native: bool = COMPILED) -> None:
-        self._rows = NumpyDecoder(record_type, native=native)
-        self._shape = record_type.shape
+    def __init__(
+        self,
+        record_type: RecordType[Any],
+        only: Collection[str] | None = None,
+        *,
+        native: bool = COMPILED,
+    ) -> None:
+        self._rows = NumpyDecoder(record_type, only, native=native)
+        self._shape = record_type.shape if only is None else chosen(record_type.shape, only)
         self._limit = MAXIMUM_BYTES // self._rows.layout.dtype.itemsize
         self.schema: pa.Schema = self._batch(self._rows.join(())).schema
 

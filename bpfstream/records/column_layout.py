@@ -1,11 +1,13 @@
 """How the records of a ring lie in a numpy array: its dtype, and what has to be computed.
 
-An array's element is the C struct as it is in memory, so that filling it is one copy a record. What
-numpy has no dtype for (bitfields, numbers of 3 bytes) is computed into columns behind the struct.
+An array's element is the C struct as it is in memory, so that filling it is one copy a record. Of
+chosen fields it has the bytes from the first of them to the last. What numpy has no dtype for
+(bitfields, numbers of 3 bytes) is computed into columns behind the struct.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -88,22 +90,28 @@ class ColumnLayout:
     """The layout of the arrays for one record type.
 
     Attributes:
-        dtype: Of the elements: the C struct, and the computed columns behind it.
-        size: Bytes of the C struct.
+        dtype: Of the elements: bytes of the C struct, and the computed columns behind them.
+        start: Of which byte of the C struct on an element has it.
+        size: How many bytes of it an element has.
         computed: What is computed, by its path.
     """
 
-    def __init__(self, shape: Record, byteorder: ByteOrder) -> None:
+    def __init__(
+        self, shape: Record, byteorder: ByteOrder, only: Collection[str] | None = None
+    ) -> None:
         import numpy
 
-        self.size = shape.size
+        self.start, self.size = 0, shape.size
+        if only is not None:
+            shape = chosen(shape, only)
+            self.start, self.size = _span(shape)
         self.computed: dict[str, Computed] = {}
-        self._end = shape.size
+        self._end = self.size
         self._byteorder = byteorder
         self._order = "<" if byteorder == "little" else ">"
         self._columns = 0
         self._booleans: list[Computed] = []
-        names, formats, offsets = self._fields(shape, Place(), overlaid=False)
+        names, formats, offsets = self._fields(shape, Place(offset=-self.start), overlaid=False)
         for name, column in self.computed.items():
             names.append(name)
             formats.append((column.dtype, column.target.dimensions))
@@ -158,7 +166,7 @@ class ColumnLayout:
             if dtype is not None:
                 names.append(field.name)
                 formats.append(dtype)
-                offsets.append(field.offset)
+                offsets.append(field.offset + (place.offset if not place.path else 0))
         return names, formats, offsets
 
     def _field(self, field: Field, place: Place, *, overlaid: bool) -> Any:
@@ -223,6 +231,34 @@ class ColumnLayout:
         dtype = kind if kind == "?" else f"{kind}{width}"
         self.computed[source.path] = Computed(source, size, shift, bits, dtype, target)
         self._end += total
+
+
+def chosen(shape: Record, names: Collection[str]) -> Record:
+    """A struct of which only some fields are left.
+
+    Raises:
+        SchemaError: It has no field of a name, or none are chosen.
+    """
+    fields = tuple(field for field in shape.fields if field.name in names)
+    missing = sorted(set(names) - {field.name for field in fields})
+    if missing or not fields:
+        raise SchemaError(
+            f"{shape.c_type} has no field {missing[0]!r}" if missing else "no columns are chosen",
+            hint=f"its fields are {', '.join(field.name for field in shape.fields)}",
+        )
+    return msgspec.structs.replace(shape, fields=fields)
+
+
+def _span(shape: Record) -> tuple[int, int]:
+    """Where the fields begin, and how many bytes it is to the end of the last."""
+    places = [
+        (field.bits.offset, field.bits.size)
+        if field.bits is not None
+        else (field.offset, field.shape.size)
+        for field in shape.fields
+    ]
+    start = min(offset for offset, _ in places)
+    return start, max(offset + size for offset, size in places) - start
 
 
 def _overlaps(field: Field, record: Record) -> bool:

@@ -25,7 +25,7 @@ bytes, which events allow, is filled up with zeros; what is behind the struct is
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bpfstream._native import COMPILED, hot
@@ -58,6 +58,8 @@ class Columns:
     Args:
         types: The record type. Of a ring with several structs one has to be chosen: columns are of
             one kind.
+        only: Names of the fields that are wanted, all by default. Only the bytes from the first of
+            them to the last are copied.
         native: Whether the compiled twin copies the records.
 
     Attributes:
@@ -71,6 +73,7 @@ class Columns:
         self,
         types: RecordType[Any] | Sequence[RecordType[Any]],
         *,
+        only: Collection[str] | None = None,
         native: bool = COMPILED,
     ) -> None:
         if not isinstance(types, RecordType):
@@ -82,6 +85,7 @@ class Columns:
                 )
             (types,) = types
         self.record_type: RecordType[Any] = types
+        self._only = only
         self._native = native
 
     def numpy_decoder(self) -> BatchDecoder[np.ndarray[Any, np.dtype[np.void]]]:
@@ -92,7 +96,7 @@ class Columns:
             SchemaError: The struct has nothing that a column could hold.
         """
         require("numpy")
-        return NumpyDecoder(self.record_type, native=self._native)
+        return NumpyDecoder(self.record_type, self._only, native=self._native)
 
     def arrow_decoder(self) -> BatchDecoder[pa.RecordBatch]:
         """Makes Arrow record batches, one row a record.
@@ -105,7 +109,7 @@ class Columns:
         require("pyarrow")
         from bpfstream.records.arrow import ArrowDecoder
 
-        return ArrowDecoder(self.record_type, native=self._native)
+        return ArrowDecoder(self.record_type, self._only, native=self._native)
 
 
 class NumpyDecoder:
@@ -115,8 +119,14 @@ class NumpyDecoder:
         layout: Of the arrays.
     """
 
-    def __init__(self, record_type: RecordType[Any], *, native: bool = COMPILED) -> None:
-        self.layout = ColumnLayout(record_type.shape, record_type.byteorder)
+    def __init__(
+        self,
+        record_type: RecordType[Any],
+        only: Collection[str] | None = None,
+        *,
+        native: bool = COMPILED,
+    ) -> None:
+        self.layout = ColumnLayout(record_type.shape, record_type.byteorder, only)
         self._record_type = record_type
         self._native = native
         self._memory = _Memory()
@@ -127,13 +137,14 @@ class NumpyDecoder:
         Raises:
             DecodeError: The first record is too short.
         """
-        dtype, size, least = self.layout.dtype, self.layout.size, self._record_type.shape.least
+        layout, least = self.layout, self._record_type.shape.least
+        dtype, start, size = layout.dtype, layout.start, layout.size
         wanted = sum(run[3] for _, runs in parts for run in runs)
         raw = self._memory.rows(wanted, dtype.itemsize)
         if self._native:
-            count = hot.gather(parts, size, least, raw.data, dtype.itemsize)
+            count = hot.gather(parts, start, size, least, raw.data, dtype.itemsize)
         else:
-            count = _gather(parts, size, least, raw)
+            count = _gather(parts, start, size, least, raw)
         if count < wanted:
             if not count:
                 self._refuse_first(parts)
@@ -209,8 +220,12 @@ class _Lease:
         self.__array_interface__ = {**block.__array_interface__, "shape": shape}
 
 
-def _gather(parts: Sequence[Part], size: int, least: int, rows: np.ndarray[Any, Any]) -> int:
-    """Copy `size` bytes of each record into a row; a shorter record is filled up with zeros.
+def _gather(
+    parts: Sequence[Part], start: int, size: int, least: int, rows: np.ndarray[Any, Any]
+) -> int:
+    """Copy `size` bytes of each record, from byte `start` on, into a row.
+
+    A record that ends before is filled up with zeros.
 
     Gives the number of records copied: those before the first that has less than `least` bytes.
     """
@@ -221,8 +236,10 @@ def _gather(parts: Sequence[Part], size: int, least: int, rows: np.ndarray[Any, 
         for offset, length, stride, count in runs:
             if length < least:
                 return done
-            width = min(length, size)
-            source = numpy.ndarray((count, width), numpy.uint8, buffer, offset, (stride, 1))
+            width = max(0, min(length - start, size))
+            source = numpy.ndarray(
+                (count, width), numpy.uint8, buffer, offset + start if width else 0, (stride, 1)
+            )
             rows[done : done + count, :width] = source
             rows[done : done + count, width:size] = 0
             done += count

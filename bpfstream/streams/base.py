@@ -7,7 +7,7 @@ to wait for a descriptor, and which exceptions say that a stream is closed or bu
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import msgspec
@@ -34,8 +34,8 @@ T = TypeVar("T")
 B = TypeVar("B")
 
 ColumnFormat = Literal["numpy", "arrow"]
-ColumnDecoder = Callable[[ColumnFormat], BatchDecoder[Any]]
-"""Makes the decoder of a stream's records into columns of a format."""
+ColumnDecoder = Callable[[ColumnFormat, frozenset[str] | None], BatchDecoder[Any]]
+"""Makes the decoder of a stream's records into columns of a format, of some fields or all."""
 
 DEFAULT_MAX_LATENCY = 0.001
 """Seconds that an event may wait in the ring when there are many."""
@@ -127,12 +127,19 @@ class BaseEventStream(Generic[T]):
         return Batches(self.receive_batch)
 
     @overload
-    def columns(self) -> AsyncIterator[numpy.ndarray[Any, Any]]: ...
+    def columns(
+        self, format: Literal["numpy"] = "numpy", *, fields: Collection[str] | None = None
+    ) -> AsyncIterator[numpy.ndarray[Any, Any]]: ...
     @overload
-    def columns(self, format: Literal["numpy"]) -> AsyncIterator[numpy.ndarray[Any, Any]]: ...
-    @overload
-    def columns(self, format: Literal["arrow"]) -> AsyncIterator[pyarrow.RecordBatch]: ...
-    def columns(self, format: ColumnFormat = "numpy") -> AsyncIterator[Any]:  # noqa: A002
+    def columns(
+        self, format: Literal["arrow"], *, fields: Collection[str] | None = None
+    ) -> AsyncIterator[pyarrow.RecordBatch]: ...
+    def columns(
+        self,
+        format: ColumnFormat = "numpy",  # noqa: A002
+        *,
+        fields: Collection[str] | None = None,
+    ) -> AsyncIterator[Any]:
         """Iterate over batches of events as columns, with no Python object an event.
 
         Each batch has all events that one look at the ring finds, at least one.
@@ -140,9 +147,12 @@ class BaseEventStream(Generic[T]):
         Args:
             format: ``"numpy"`` for structured arrays, whose fields are those of the C struct, or
                 ``"arrow"`` for record batches.
+            fields: Names of the fields that are wanted, all by default. Of each record only the
+                bytes from the first of them to the last are copied.
 
         Raises:
             StreamError: The ring carries no struct, or several.
+            SchemaError: The struct has no field of a name that is wanted.
             MissingPackageError: numpy or pyarrow is not installed.
             ValueError: There is no such format.
         """
@@ -150,7 +160,7 @@ class BaseEventStream(Generic[T]):
             raise ValueError(f"columns come as 'numpy' or 'arrow', not as {format!r}")
         if self._columns is None:
             raise StreamError("columns need a stream of one struct: open it with type=")
-        decoder = self._columns(format)
+        decoder = self._columns(format, None if fields is None else frozenset(fields))
 
         async def receive_columns() -> Any:
             self._begin()

@@ -32,3 +32,13 @@ fi
 mapfile -t files < <(grep -lE '\bnative\b|\bhot\b' tests/unit/test_*.py | grep -vE 'test_(package|native_fuzz)\.py')
 sanitized detect_leaks=0 "${tests[@]}" -k "not pure" "${files[@]}"
 sanitized detect_leaks=0 "${tests[@]}" --hypothesis-profile=many tests/unit/test_native_fuzz.py
+
+# Stacks as deep as they are, for the interpreter has no frame pointers. What it leaks itself does not count.
+rm -f "$build"/leaks.*
+PYTHONPATH=$build/lib:. LSAN_OPTIONS=exitcode=0 \
+  sanitized "detect_leaks=1:fast_unwind_on_malloc=0:log_path=$build/leaks" "$python" -P -c \
+  'from tests.support.native_calls import CALLS, repeat
+for name in CALLS: repeat(name, 5)'
+if grep -s 'bpfstream/_native/' "$build"/leaks.*; then
+  echo "run.sh: the compiled module leaks memory, see $build/leaks.*" >&2; exit 1
+fi

@@ -150,10 +150,10 @@ CALLS: dict[str, list[Callable[[], object]]] = {
         lambda: hot.Plan(((POINT, 8, (0,)), (("struct", 0, 4, ()), 4, ())), True, None, ()),
     ],
     "gather": [
-        lambda: hot.gather([(PERF, [(0, 8, 16, 4)])], 8, 4, bytearray(64), 16),
-        lambda: hot.gather([(PERF, [(0, 8, 16, 4)])], 8, 4, bytearray(63), 16),
-        lambda: hot.gather([(PERF, [(0, 8, 16, 4000)])], 8, 4, bytearray(64), 16),
-        lambda: hot.gather([(PERF, [(0, 8)])], 8, 4, bytearray(64), 16),  # type: ignore[list-item]
+        lambda: hot.gather([(PERF, [(0, 8, 16, 4)])], 2, 8, 4, bytearray(64), 16),
+        lambda: hot.gather([(PERF, [(0, 8, 16, 4)])], 2, 8, 4, bytearray(63), 16),
+        lambda: hot.gather([(PERF, [(0, 8, 16, 4000)])], 2, 8, 4, bytearray(64), 16),
+        lambda: hot.gather([(PERF, [(0, 8)])], 2, 8, 4, bytearray(64), 16),  # type: ignore[list-item]
     ],
     "Delivery": [
         _deliver,

@@ -266,7 +266,7 @@ async def test_a_cancelled_flush_takes_nothing(ring: FakeRing, stream: EventStre
 
 async def test_columns_follow_events(ring: FakeRing) -> None:
     """What was not handed over as an event comes as a column."""
-    async with EventStream(ring, NUMBERS, columns=lambda _: NUMBERS) as stream:
+    async with EventStream(ring, NUMBERS, columns=lambda *_: NUMBERS) as stream:
         ring.put(*range(10))
         assert await stream.receive() == 0
         assert await anext(stream.columns()) == list(range(1, 10))

@@ -120,10 +120,10 @@ def test_plans_and_the_records_that_they_decode(chosen, tagged, big, data):
     call(plan.decode, buffer, [(0, 48, 48, len(buffer) // 48)], [], 0, 0)
 
 
-@given(buffers, runs, numbers, numbers, st.integers(0, 400), numbers)
-def test_rows_of_columns(data, chosen, size, least, room, pitch):
+@given(buffers, runs, numbers, numbers, numbers, st.integers(0, 400), numbers)
+def test_rows_of_columns(data, chosen, start, size, least, room, pitch):
     bounded = [run for run in chosen if run[2] != 0 or run[3] < 100]
-    call(hot.gather, [(data, bounded)], size, least, bytearray(room), pitch)
+    call(hot.gather, [(data, bounded)], start, size, least, bytearray(room), pitch)
 
 
 @given(buffers, numbers, numbers, numbers, st.booleans())
@@ -173,6 +173,6 @@ def test_events_whose_list_is_not_left_alone(steps):
 
 def test_buffers_are_held_no_longer_than_the_call():
     data = bytearray(RECORD * 2)
-    call(hot.gather, [(data, [(0, 48, 48, 3)])], 48, 48, bytearray(96), 48)
+    call(hot.gather, [(data, [(0, 48, 48, 3)])], 0, 48, 48, bytearray(96), 48)
     call(hot.Plan((EVENT,), False, None, ()).decode, data, [(0, 48, 48, 3)], [], 0, 0)
     data.append(0)  # BufferError while somebody holds the buffer

@@ -208,6 +208,54 @@ def test_text_that_is_no_utf8_reads_as_in_events(native):
     assert batch["comm"].to_pylist() == ["bash", "zürich", "a\\xff", "12345678", ""]
 
 
+# Chosen fields ------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(members(), min_size=1, max_size=6),
+    st.sampled_from(["little", "big"]),
+    st.integers(0, 40),
+    st.data(),
+)
+def test_chosen_fields_are_the_same_as_among_all(native, members_, byteorder, longer, draw):
+    types = CTypes()
+    type_id, size, _ = build(types, "struct", [("number", "u8"), *members_, ("number", "u16")], 1)
+    kind = record_type(types.btf(byteorder), type_id)
+    records = [draw.draw(st.binary(min_size=size, max_size=size)) + bytes(longer)] * 2
+    everything = Columns(kind, native=native).arrow_decoder().decode(parts_of(records))[0]
+    names = draw.draw(st.sets(st.sampled_from(everything.schema.names), min_size=1))
+    chosen = Columns(kind, only=names, native=native).arrow_decoder().decode(parts_of(records))[0]
+    assert set(chosen.schema.names) == names
+    for name in names:
+        assert chosen[name].equals(everything[name])
+
+
+def test_of_chosen_fields_only_what_lies_between_them_is_copied(native):
+    batch, _ = (
+        Columns(EVENT, only=["colour", "at"], native=native)
+        .numpy_decoder()
+        .decode(parts_of(RECORDS))
+    )
+    assert batch.dtype.names == ("colour", "at")
+    assert batch.dtype.itemsize == 6  # of bytes 4 to 9
+    assert batch["colour"].tolist() == [pid % 3 for pid in range(20)]
+    assert batch["at"]["y"].tolist() == list(range(20))
+
+
+def test_chosen_fields_that_a_short_record_lacks_are_zero(native):
+    kind = record_type_of_class(Tail)
+    parts = parts_of([struct.pack("=I", 7) + text for text in (b"", b"abc")])
+    batch, _ = Columns(kind, only=["args"], native=native).numpy_decoder().decode(parts)
+    assert batch["args"].tolist() == [b"", b"abc"]
+
+
+@pytest.mark.parametrize("names", [["pid", "nothing"], []])
+def test_fields_that_are_not_there_cant_be_chosen(names):
+    with pytest.raises(SchemaError, match=r"nothing|no columns") as raised:
+        Columns(EVENT, only=names).numpy_decoder()
+    assert "pid, colour, ok" in raised.value.hint
+
+
 # Records of other sizes ---------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ async def take_batches(stream):
 
 async def take_columns(stream):
     total = 0
-    async for batch in stream.columns():
+    async for batch in stream.columns(fields=["value"]):
         values = batch["value"]
         total += int(values.sum())
         if not values[-1]:
