@@ -15,16 +15,25 @@ BENCH_PACKAGES := gcc libc6-dev libbpf-dev libelf-dev zlib1g-dev python3-bpfcc
 
 # What `make test-guests` boots: Debian suites, or folders with an unpacked kernel package
 GUESTS := bullseye bookworm bookworm-backports
+# What `make test-arm64` and `make test-s390x` boot needs of this machine, but for qemu and the compiler
+FOREIGN_PACKAGES := busybox-static e2fsprogs kmod xz-utils zstd
+# The interpreters of `make test-pythons`: names or paths; those that are not there are left out
+PYTHONS := python3.11 python3.12 python3.13 python3.14
 PYTEST_ARGS :=
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format test-guests bench bpf clean
+.PHONY: help demo test test-pure test-pythons test-sanitized test-guests test-arm64 test-s390x check format bench bpf clean
 
 help:
 	@echo "make demo         see typed events from the kernel (root)"
 	@echo "make test         all tests; those that need the running kernel with root only"
+	@echo "make test-pure    the same without the compiled module"
 	@echo "make check        formatting, lint, types, import rules"
+	@echo "make test-pythons    all tests with each Python there is, with the compiled module and without"
+	@echo "make test-sanitized  the tests of the compiled module, built to find faults of memory"
 	@echo "make test-guests  the kernel tests in guests of other kernels (root)"
+	@echo "make test-arm64   streams and their kernel tests in an arm64 guest, compiled and pure (root)"
+	@echo "make test-s390x   the same on a big-endian machine (root)"
 	@echo "make bench        measure bpfstream and its peers in one run (root, ~6 minutes)"
 	@echo "make bpf          compile the BPF programs of tests and examples anew"
 	@echo "make clean        remove what the other targets made"
@@ -35,6 +44,17 @@ demo: $(COMPILED)
 test: $(COMPILED)
 	@tools/install-packages.sh $(TEST_PACKAGES)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-pure: $(READY)
+	@tools/install-packages.sh $(TEST_PACKAGES)
+	@BPFSTREAM_PURE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-pythons:
+	@tools/install-packages.sh $(TEST_PACKAGES)
+	@tools/test-pythons.sh $(PYTHONS) -- $(PYTEST_ARGS)
+
+test-sanitized: $(COMPILED)
+	@tests/sanitizers/run.sh $(BIN)/python $(PYTEST_ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff format --check $(SOURCES)
@@ -51,6 +71,14 @@ test-guests: $(COMPILED)
 	@# a part of qemu-system-common until QEMU 7.2, a package of its own since
 	@test -x /usr/lib/qemu/virtiofsd || tools/install-packages.sh virtiofsd
 	@$(BIN)/python tests/guests/run.py $(GUESTS)
+
+test-arm64:
+	@tools/install-packages.sh $(FOREIGN_PACKAGES) qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	@tests/guests/foreign.sh arm64 $(PYTEST_ARGS)
+
+test-s390x:
+	@tools/install-packages.sh $(FOREIGN_PACKAGES) qemu-system-misc gcc-s390x-linux-gnu libc6-dev-s390x-cross
+	@tests/guests/foreign.sh s390x $(PYTEST_ARGS)
 
 bench: $(COMPILED)
 	@tools/install-packages.sh $(BENCH_PACKAGES)

@@ -7,6 +7,7 @@ a reason that begins with "needs", and the end of the run counts the skips by re
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,16 @@ def require_guest(why: str = "it sets the machine's clock") -> None:
     """Skips the test where it does not run in a guest that vm.sh booted: it changes the machine."""
     if "bpfstream.guest" not in Path("/proc/cmdline").read_text().split():
         pytest.skip(f"needs a guest, as {why}")
+
+
+def require_machine(machine: str) -> None:
+    """Skips the test on other machines: its object reads the registers of that one.
+
+    Args:
+        machine: The name that ``uname -m`` gives.
+    """
+    if platform.machine() != machine:
+        pytest.skip(f"needs an object compiled for {platform.machine()}, not for {machine}")
 
 
 def require_program(name: str, *, package: str = "") -> Path:

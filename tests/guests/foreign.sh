@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# usage: foreign.sh [-t SECONDS] ARCH [PYTEST_ARGUMENT...]
+# Runs tests in a guest of a foreign architecture, arm64 or s390x, as root: with the compiled module, which is
+# cross-compiled for it, and then in pure Python. All that the guest needs is made in .cache/foreign/ARCH.
+set -euo pipefail
+limit=1800
+while getopts t: option; do case $option in t) limit=$OPTARG ;; *) exit 64 ;; esac; done
+shift $((OPTIND - 1))
+[ $# -ge 1 ] || { sed -n 2p "$0" >&2; exit 64; }
+arch=$1; shift
+here=$(dirname "$(realpath "$0")"); cd "$here/../.."
+system=.cache/foreign/$arch
+packages=(python3 python3-{trio,msgspec,pyelftools,pytest,pytest-trio,hypothesis,click,rich,numpy} iproute2 mount util-linux bpftool)
+# An emulated interpreter is slow. So first both twins, in one process, and the kernel tests; then, in pure
+# Python, what the choice of a twin is left to the library in.
+twins=$(grep -lE '\bnative\b|\bhot\b' tests/unit/test_*.py | grep -v test_package.py)
+streams=$(grep -lE 'bpfstream\.(streams|aio)|\.events\(' tests/unit/test_*.py tests/kernel/test_*.py)
+
+case $arch in
+  arm64) triplet=aarch64-linux-gnu ;;
+  s390x) triplet=s390x-linux-gnu ;;
+  *) echo "foreign.sh: unknown architecture: $arch" >&2; exit 64 ;;
+esac
+"$here/foreign-system.sh" "$arch" "$system" "${packages[@]}"
+
+project=$(mktemp -d); trap 'rm -rf "$project"' EXIT
+tar -c --exclude=__pycache__ --exclude='*.so' pyproject.toml README.md bpfstream docs examples tests | tar -x -C "$project"
+include=$system/headers/usr/include
+python=$(basename "$include"/python3.*)
+$triplet-gcc -shared -fPIC -std=c11 -O3 -Wall -Wextra -Werror -fvisibility=hidden -I"$include/$python" -I"$include" \
+  bpfstream/_native/*.c -o "$project/bpfstream/_native/hot.so"
+
+cat > "$project/test.sh" <<'TEST'
+run() { python3 -m pytest -p no:cacheprovider --color=no --hypothesis-profile=few "$@" || status=1; }
+status=0
+# what pip would install
+echo "$PWD" > /usr/lib/python3/dist-packages/bpfstream.pth
+printf '%s\n' '#!/usr/bin/python3' 'import sys' 'from bpfstream.cli import main' 'sys.exit(main())' > /usr/bin/bpfstream
+chmod +x /usr/bin/bpfstream
+python3 -c 'from bpfstream._native import hot; print(hot.__file__)' || exit
+if [ $# -gt 0 ]; then run "$@"; else run $twins $streams tests/kernel; fi
+export BPFSTREAM_PURE=1
+if [ $# -gt 0 ]; then run "$@"; else run $streams; fi
+exit $status
+TEST
+"$here/foreign-vm.sh" -t "$limit" "$system" "$project" env twins="${twins//$'\n'/ }" streams="${streams//$'\n'/ }" \
+  bash test.sh "$@"
