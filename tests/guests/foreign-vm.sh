@@ -71,7 +71,7 @@ cat "$work/output" & # a port with stdio behind it is unplugged at the end of st
 reader=$!
 TMPDIR=$work timeout --kill-after=5 "$limit" "$qemu" "${machine[@]}" -accel tcg,thread=multi -smp "$cpus" -m "$megabytes" \
   -nodefaults -no-user-config -display none -no-reboot -kernel "$system/vmlinuz" -initrd "$work/initrd" \
-  -append "console=$terminal quiet panic=-1 oops=panic" "${console[@]}" "${drives[@]}" \
+  -append "console=$terminal quiet panic=-1 oops=panic bpfstream.guest" "${console[@]}" "${drives[@]}" \
   -device "virtio-rng-$bus" -device "virtio-serial-$bus" \
   -chardev "file,id=output,path=$work/output" -device virtserialport,chardev=output,nr=1 \
   -chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,nr=2 </dev/null &
