@@ -6,7 +6,7 @@ execute(PyObject *module)
 {
     if (add_ring(module) < 0 || add_perf(module) < 0 || add_plan(module) < 0
         || add_columns(module) < 0 || add_delivery(module) < 0 || add_btf(module) < 0
-        || add_batch(module) < 0) {
+        || add_batch(module) < 0 || add_timer(module) < 0) {
         return -1;
     }
     return 0;

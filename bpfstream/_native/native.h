@@ -12,5 +12,6 @@ int add_columns(PyObject *module); /* columns.c: records into one array */
 int add_delivery(PyObject *module); /* delivery.c: events handed over one by one */
 int add_btf(PyObject *module);     /* btf.c: where the types of a BTF lie */
 int add_batch(PyObject *module);   /* batch.c: elements of maps, many at once */
+int add_timer(PyObject *module);   /* timer.c: the start of a timer descriptor */
 
 #endif

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
+from bpfstream._native import COMPILED, hot
 from bpfstream.kernel.syscalls import kernel_error
 
 _NANOSECONDS = 1_000_000_000
@@ -24,13 +24,17 @@ _CLOCK_MONOTONIC = 1
 class Timer:
     """A one-shot timer on the monotonic clock, whose descriptor is readable when it has run out."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, native: bool = COMPILED) -> None:
         """Make a timer that is not running.
+
+        Args:
+            native: Start it by the compiled twin.
 
         Raises:
             OSError: With the kernel's errno, such as EMFILE.
         """
-        self._fd, self._set = _create()
+        self._fd = _create()
+        self._set = hot.start_timer if native else _set
 
     def start(self, seconds: float) -> None:
         """Let it run out once after `seconds`, whether or not it was running or had run out.
@@ -38,7 +42,7 @@ class Timer:
         The descriptor is not readable until then; it need not be read.
         """
         # 0 would stop it (timerfd_settime(2)).
-        self._set(max(1, int(seconds * _NANOSECONDS)))
+        self._set(self._fd, max(1, int(seconds * _NANOSECONDS)))
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -64,36 +68,36 @@ class Timer:
 
 if sys.version_info >= (3, 13):
 
-    def _create() -> tuple[int, Callable[[int], object]]:
-        fd = os.timerfd_create(_CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
-        return fd, lambda nanoseconds: os.timerfd_settime_ns(fd, initial=nanoseconds)
+    def _create() -> int:
+        return os.timerfd_create(_CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+
+    def _set(fd: int, nanoseconds: int) -> None:
+        os.timerfd_settime_ns(fd, initial=nanoseconds)
 
 else:
 
-    def _create() -> tuple[int, Callable[[int], object]]:
+    def _create() -> int:
+        fd: int = _libc().timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if fd < 0:  # the flags are what TFD_* are defined as
+            raise _error()
+        return fd
+
+    def _set(fd: int, nanoseconds: int) -> None:
         import ctypes
 
-        create, settime = _libc_functions()
-        fd: int = create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)  # as TFD_* are defined
-        if fd < 0:
-            raise kernel_error(ctypes.get_errno())
         # struct itimerspec: it_interval, then it_value, each of seconds and nanoseconds. libc's
         # unversioned symbol takes longs on machines of 32 bits too.
-        new_value = (ctypes.c_long * 4)()
-        address = ctypes.addressof(new_value)
+        new_value = (ctypes.c_long * 4)(0, 0, *divmod(nanoseconds, _NANOSECONDS))
+        if _libc().timerfd_settime(fd, 0, new_value, None) < 0:
+            raise _error()
 
-        def settime_ns(nanoseconds: int) -> None:
-            new_value[2], new_value[3] = divmod(nanoseconds, _NANOSECONDS)
-            if settime(fd, 0, address, None) < 0:
-                raise kernel_error(ctypes.get_errno())
+    @cache
+    def _libc() -> Any:
+        import ctypes
 
-        return fd, settime_ns
+        return ctypes.CDLL(None, use_errno=True)
 
+    def _error() -> OSError:
+        import ctypes
 
-@cache
-def _libc_functions() -> tuple[Any, Any]:
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.timerfd_settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-    return libc.timerfd_create, libc.timerfd_settime
+        return kernel_error(ctypes.get_errno())

@@ -155,6 +155,11 @@ CALLS: dict[str, list[Callable[[], object]]] = {
         lambda: hot.gather([(PERF, [(0, 8, 16, 4000)])], 2, 8, 4, bytearray(64), 16),
         lambda: hot.gather([(PERF, [(0, 8)])], 2, 8, 4, bytearray(64), 16),  # type: ignore[list-item]
     ],
+    "start_timer": [
+        lambda: hot.start_timer(-1, 1),
+        lambda: hot.start_timer(1 << 40, 1 << 62),
+        lambda: hot.start_timer(0, None),  # type: ignore[arg-type]
+    ],
     "Delivery": [
         _deliver,
         lambda: hot.Delivery(lambda: 0, 0, 0.0),  # type: ignore[arg-type,return-value]

@@ -15,17 +15,17 @@ def is_readable(timer: Timer, timeout: float) -> bool:
     return bool(select.select([timer], [], [], timeout)[0])
 
 
-def test_runs_out_once() -> None:
-    with Timer() as timer:
+def test_runs_out_once(native: bool) -> None:
+    with Timer(native=native) as timer:
         assert not is_readable(timer, 0)
         timer.start(0.001)
         assert is_readable(timer, 60)
         assert is_readable(timer, 60), "until it is started again"
 
 
-def test_starting_it_again_is_enough() -> None:
+def test_starting_it_again_is_enough(native: bool) -> None:
     """Nobody has to read it."""
-    with Timer() as timer:
+    with Timer(native=native) as timer:
         for _ in range(3):
             timer.start(0)
             assert is_readable(timer, 60)
@@ -34,8 +34,8 @@ def test_starting_it_again_is_enough() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 1e-12])
-def test_no_time_at_all_is_the_shortest(seconds: float) -> None:
-    with Timer() as timer:
+def test_no_time_at_all_is_the_shortest(native: bool, seconds: float) -> None:
+    with Timer(native=native) as timer:
         timer.start(seconds)
         assert is_readable(timer, 60)
 
@@ -45,6 +45,14 @@ def test_closing_is_idempotent() -> None:
     timer.close()
     timer.close()
     assert timer.fileno() == -1
+
+
+def test_a_descriptor_that_is_no_timer_cant_be_started(native: bool) -> None:
+    timer = Timer(native=native)
+    timer.close()
+    with pytest.raises(OSError, match=r"descriptor") as caught:
+        timer.start(1)
+    assert caught.value.errno == errno.EBADF
 
 
 def test_its_descriptor_is_not_inherited() -> None:
