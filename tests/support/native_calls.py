@@ -189,7 +189,7 @@ CALLS: dict[str, list[Callable[[], object]]] = {
 
 def repeat(name: str, times: int) -> None:
     """Makes all calls for a name so often."""
-    wrong = (ArithmeticError, BufferError, IndexError, TypeError, ValueError)
+    wrong = (ArithmeticError, BufferError, IndexError, OSError, TypeError, ValueError)
     for _ in range(times):
         for call in CALLS[name]:
             with suppress(*wrong):
