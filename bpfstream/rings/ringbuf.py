@@ -131,7 +131,8 @@ class RingBufferReader:
             self.release()
         producer = self._ordering.load(self._producer)  # before headers
         scanned = self._scanned = self._scan(self._position, producer, limit)
-        self._ordering.barrier()  # headers before payloads
+        if not self._native:  # which loads headers with acquire semantics
+            self._ordering.barrier()  # headers before payloads
         return scanned.taken
 
     def keep(self, count: int) -> None:

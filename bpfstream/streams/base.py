@@ -60,6 +60,7 @@ class BaseEventStream(Generic[T]):
         self._columns = columns
         self._pump = Pump(source, max_latency=max_latency)
         self._wakeups = Wakeups(source.fileno())
+        self._looks_twice = source.cleared_by_polling
         self._at_hand = delivery(self.receive, native=native)
         self._fan_out: FanOut[T] | None = None
         self._receiving = False
@@ -309,7 +310,7 @@ class BaseEventStream(Generic[T]):
                 await self._sleep(wait)
             else:
                 await self._checkpoint()
-            self._check_open()
+                self._check_open()
             drained = pump.drain(decoder) if limit is None else pump.drain(decoder, limit)
             if drained.count:
                 return drained
@@ -318,7 +319,7 @@ class BaseEventStream(Generic[T]):
         wakeups = self._wakeups
         self._asleep_on = wakeups.arm(wait)
         try:
-            look = self._look_once_more if wait.readable else None
+            look = self._look_once_more if wait.readable and self._looks_twice else None
             await self._wait_readable(self._asleep_on, look)
         finally:
             self._asleep_on = -1

@@ -76,6 +76,9 @@ class PerfBufferSource:
             ring.pause()
         return ring
 
+    cleared_by_polling = True
+    """See perf_poll in kernel/events/core.c."""
+
     def fileno(self) -> int:
         """The descriptor to wait on."""
         return self._poll.fileno()

@@ -55,6 +55,9 @@ class RingBufferSource:
         self._reader = kind(memory.consumer, memory.producer, memory.data)
         self._overwrite = overwrite
 
+    cleared_by_polling = False
+    """The kernel compares the positions each time (kernel/bpf/ringbuf.c, ringbuf_map_poll_kern)."""
+
     def fileno(self) -> int:
         """The descriptor to wait on."""
         return self._fd

@@ -43,6 +43,15 @@ class EventSource(Protocol):
         ...
 
     @property
+    def cleared_by_polling(self) -> bool:
+        """Whether polling the descriptor clears its readiness.
+
+        Event loops poll as they begin to wait, so whoever waits has to look at the ring once more
+        after that.
+        """
+        ...
+
+    @property
     def pending(self) -> bool:
         """Whether a drain would make progress."""
         ...

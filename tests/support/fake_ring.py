@@ -48,6 +48,8 @@ class FakeRing:
         self.busy = False
         self.content.append(value)
 
+    cleared_by_polling = True
+
     def fileno(self) -> int:
         return self._read_end
 
