@@ -166,12 +166,12 @@ static void prepare_maps(struct bpf_object *object)
 		prepare_map(map);
 }
 
-/* Whether a failed load failed in the kernel rather than while libbpf was linking. */
+/* Whether a failed load failed in the kernel rather than while libbpf was linking, or before: it makes
+ * maps first. */
 static bool was_relocated(void)
 {
 	static const char *const later[] = {
 		"BPF program load failed",
-		"failed to create",
 		"failed to find kernel BTF type ID",
 		"attach program FD is not set",
 	};
