@@ -7,6 +7,7 @@ what any readable descriptor does.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from functools import cache
@@ -72,6 +73,8 @@ if sys.version_info >= (3, 13):
         return os.timerfd_create(_CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
 
     def _set(fd: int, nanoseconds: int) -> None:
+        if fd < 0:  # which os refuses by a ValueError
+            raise kernel_error(errno.EBADF)
         os.timerfd_settime_ns(fd, initial=nanoseconds)
 
 else:

@@ -45,8 +45,7 @@ unpack() { # FOLDER: all that was downloaded
 }
 
 rm -rf "$dir"; mkdir -p "$dir"/{modules,headers}
-download "$(depends "$(depends libpython3-dev 'libpython3\.')" 'libpython3.*-dev' | grep . ||
-  depends libpython3-dev 'libpython3\.')"
+download "$(depends libpython3-dev 'libpython3\.[0-9]*-dev')"
 unpack "$dir/headers"; rm -rf "$dir"/headers/usr/{lib,share}
 
 # A root with /usr merged, as the scripts of packages would make it
@@ -59,6 +58,8 @@ unpack "$root"
 printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false > "$root/etc/passwd"
 printf '%s\n' root:x:0: nogroup:x:65534: > "$root/etc/group"
 printf '%s\n' '127.0.0.1 localhost guest' '::1 localhost' > "$root/etc/hosts"
+# what update-alternatives would do for numpy
+for library in "$root"/usr/lib/*/{blas,lapack}/*.so.*; do [ ! -e "$library" ] || ln -s "$(basename "$(dirname "$library")")/${library##*/}" "$(dirname "$library")/../"; done
 [ -e "$root/bin/sh" ] || ln -s bash "$root/bin/sh"
 release=$(basename "$root"/lib/modules/*)
 depmod --basedir "$root" "$release"

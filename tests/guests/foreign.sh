@@ -14,7 +14,8 @@ packages=(python3 python3-{trio,msgspec,pyelftools,pytest,pytest-trio,hypothesis
 # An emulated interpreter is slow. So first both twins, in one process, and the kernel tests; then, in pure
 # Python, what the choice of a twin is left to the library in.
 twins=$(grep -lE '\bnative\b|\bhot\b' tests/unit/test_*.py | grep -v test_package.py)
-streams=$(grep -lE 'bpfstream\.(streams|aio)|\.events\(' tests/unit/test_*.py tests/kernel/test_*.py)
+streams=$(grep -lE 'bpfstream\.(streams|aio)|\.events\(' tests/unit/test_*.py)
+kernel_streams=$(grep -lE '\.events\(' tests/kernel/test_*.py)
 
 case $arch in
   arm64) triplet=aarch64-linux-gnu ;;
@@ -31,7 +32,7 @@ $triplet-gcc -shared -fPIC -std=c11 -O3 -Wall -Wextra -Werror -fvisibility=hidde
   bpfstream/_native/*.c -o "$project/bpfstream/_native/hot.so"
 
 cat > "$project/test.sh" <<'TEST'
-run() { python3 -m pytest -p no:cacheprovider --color=no --hypothesis-profile=few "$@" || status=1; }
+run() { python3 -m pytest -p no:cacheprovider --color=no -rfE --hypothesis-profile=few "$@" || status=1; }
 status=0
 # what pip would install
 echo "$PWD" > /usr/lib/python3/dist-packages/bpfstream.pth
@@ -40,8 +41,8 @@ chmod +x /usr/bin/bpfstream
 python3 -c 'from bpfstream._native import hot; print(hot.__file__)' || exit
 if [ $# -gt 0 ]; then run "$@"; else run $twins $streams tests/kernel; fi
 export BPFSTREAM_PURE=1
-if [ $# -gt 0 ]; then run "$@"; else run $streams; fi
+if [ $# -gt 0 ]; then run "$@"; else run $streams $kernel_streams; fi
 exit $status
 TEST
-"$here/foreign-vm.sh" -t "$limit" "$system" "$project" env twins="${twins//$'\n'/ }" streams="${streams//$'\n'/ }" \
-  bash test.sh "$@"
+"$here/foreign-vm.sh" -t "$limit" "$system" "$project" \
+  env "twins=${twins//$'\n'/ }" "streams=${streams//$'\n'/ }" "kernel_streams=${kernel_streams//$'\n'/ }" bash test.sh "$@"
