@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 _DEFINED = (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF)
 
-_BUILTIN_TYPEDEFS = frozenset({"__builtin_va_list", "__gnuc_va_list"})
-"""Typedefs that compilers know, of structs that they do not name."""
+_BUILTIN_TYPEDEF = "__builtin_va_list"
+"""A typedef that compilers know, of a struct that they do not name."""
 
 _NESTING = 256
 """Types within types, and typedefs of typedefs, before that is taken for a circle."""
@@ -163,7 +163,7 @@ class _Writer:
                     self.chunks.append(f"{self._body(type_id, 0)};\n")
             case Typedef(name=name, type=target):
                 self.need(target, complete=False, depth=depth)
-                if name not in _BUILTIN_TYPEDEFS:
+                if name != _BUILTIN_TYPEDEF:
                     declared = self.declare(target, self._name(type_id, name, self._ordinary))
                     self.chunks.append(f"typedef {declared};\n")
             case Enum(name=name) | Enum64(name=name):
@@ -276,6 +276,8 @@ class _Writer:
         """A struct, union or enum with what it has."""
         type_ = self._btf.type(type_id)
         attributes = ""
+        if isinstance(type_, Enum | Enum64) and not type_.enumerators:
+            return self._tag(type_id)  # declared and not defined, which C allows for pointers to it
         match type_:
             case Struct() | Union():
                 members, packed = placed_members(self._btf, type_id, self._paddings)

@@ -106,6 +106,11 @@ def test_enums_have_their_values_and_their_size(types):
     )
 
 
+def test_an_enum_without_values_is_only_declared(types):
+    types.enum("later")
+    assert definitions(types) == "enum later;"
+
+
 def test_a_name_that_btf_has_twice_becomes_a_flavour(types):
     u32 = types.named("u32")
     types.struct("twin", 4, ("a", u32, 0))
