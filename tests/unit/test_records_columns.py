@@ -227,7 +227,8 @@ def test_chosen_fields_are_the_same_as_among_all(native, members_, byteorder, lo
     chosen = Columns(kind, only=names, native=native).arrow_decoder().decode(parts_of(records))[0]
     assert set(chosen.schema.names) == names
     for name in names:
-        assert chosen[name].equals(everything[name])
+        # as text, where not a number is not a number
+        assert repr(chosen[name].to_pylist()) == repr(everything[name].to_pylist())
 
 
 def test_of_chosen_fields_only_what_lies_between_them_is_copied(native):
