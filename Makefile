@@ -33,7 +33,7 @@ help:
 	@echo "make test-sanitized  the tests of the compiled module, built to find faults of memory"
 	@echo "make test-guests  the kernel tests in guests of other kernels (root)"
 	@echo "make test-arm64   streams and their kernel tests in an arm64 guest, compiled and pure (root)"
-	@echo "make test-s390x   the same on a big-endian machine (root)"
+	@echo "make test-s390x   streams on a big-endian machine, without kernel tests (root)"
 	@echo "make bench        measure bpfstream and its peers in one run (root, ~6 minutes)"
 	@echo "make bpf          compile the BPF programs of tests and examples anew"
 	@echo "make clean        remove what the other targets made"
@@ -76,7 +76,7 @@ test-arm64:
 	@tools/install-packages.sh $(FOREIGN_PACKAGES) qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 	@tests/guests/foreign.sh arm64 $(PYTEST_ARGS)
 
-test-s390x:
+test-s390x: $(READY)
 	@tools/install-packages.sh $(FOREIGN_PACKAGES) qemu-system-misc gcc-s390x-linux-gnu libc6-dev-s390x-cross
 	@tests/guests/foreign.sh s390x $(PYTEST_ARGS)
 
